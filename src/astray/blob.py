@@ -1,0 +1,75 @@
+"""State as bytes: a frame around numpy buffers, never pickled objects.
+
+    magic | schema version | crc-32 of the rest | size of the header | header | buffers
+
+The header is JSON: the kind of state, what else belongs to it, and name, type and shape of
+every buffer in order.
+"""
+
+import struct
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from astray.errors import StateError
+
+SCHEMA_VERSION = 1
+_MAGIC = b"astray\x00S"
+_FRAME = struct.Struct("<8sIII")
+
+
+def pack(kind: str, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return state as bytes; equal state gives equal bytes."""
+    described = [
+        [name, np.lib.format.dtype_to_descr(array.dtype), array.shape]
+        for name, array in arrays.items()
+    ]
+    header = orjson.dumps({"kind": kind, "meta": meta, "arrays": described})
+    body = b"".join((header, *(array.tobytes() for array in arrays.values())))
+    return _FRAME.pack(_MAGIC, SCHEMA_VERSION, zlib.crc32(body), len(header)) + body
+
+
+def unpack(blob: bytes, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Return what `pack` was given; arrays are writable copies.
+
+    Raises
+    ------
+    StateError
+        The bytes are damaged, of another kind, or of another schema version.
+    """
+    header, at = _header(blob, kind)
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, descr, shape in header["arrays"]:
+        dtype = np.lib.format.descr_to_dtype(_tuples(descr))
+        count = int(np.prod(shape, dtype=np.int64))
+        arrays[name] = np.frombuffer(blob, dtype, count, at).reshape(shape).copy()
+        at += count * dtype.itemsize
+    return header["meta"], arrays
+
+
+def _header(blob: bytes, kind: str) -> tuple[dict[str, Any], int]:
+    if len(blob) < _FRAME.size or not blob.startswith(_MAGIC):
+        raise StateError(f"the {kind} state is not astray's: it does not begin as it should")
+    _, version, crc, header_size = _FRAME.unpack_from(blob)
+    if version != SCHEMA_VERSION:
+        raise StateError(
+            f"the {kind} state has schema version {version}; this astray reads {SCHEMA_VERSION}"
+        )
+    body = memoryview(blob)[_FRAME.size :]
+    if zlib.crc32(body) != crc:
+        raise StateError(f"the {kind} state is damaged: its checksum does not match")
+    header = orjson.loads(body[:header_size])
+    if header["kind"] != kind:
+        raise StateError(f"expected {kind} state, found {header['kind']} state")
+    return header, _FRAME.size + header_size
+
+
+def _tuples(descr: Any) -> Any:
+    """Return a type description as numpy wants it: JSON has turned its tuples into lists."""
+    if isinstance(descr, str):
+        return descr
+    return [(name, type_, *map(tuple, shape)) for name, type_, *shape in descr]

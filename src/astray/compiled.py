@@ -1,0 +1,86 @@
+"""The one place where numba is asked to compile.
+
+Every function of the hot path carries `@compiled`. With `NUMBA_DISABLE_JIT=1` the same
+code runs interpreted and must give the same results; to keep that true, a compiled
+function reads 32-bit floats through `float64`, integers of other widths through `int64`,
+and does 64-bit hashing in `numpy.uint64` only: numpy's scalars and numba promote mixed
+operands differently.
+
+Machine code is cached on disk. numba looks whether the file of a function has changed, but
+not the files of what it calls, so the cache has a directory of its own for every state of
+the sources.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+int64 = cast("Callable[[Any], int]", np.int64)
+"""A compiled function's integer: numba mixes unsigned and signed ones into floats."""
+
+float64 = cast("Callable[[Any], float]", np.float64)
+"""A compiled function's float: numba's `float` leaves a 32-bit one as it is."""
+
+_PACKAGE = Path(__file__).parent
+_ROOMS = ("events", "baseline", "calibrate")
+_PREFIX = "kernels-"
+
+
+_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+_INNER: dict[str, Any] = _OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+def compiled(function: F) -> F:
+    """Compile `function` on first call, cache the machine code, release the GIL in it."""
+    return cast("F", numba.njit(**_OPTIONS)(function))
+
+
+def inner(function: F) -> F:
+    """Like `compiled`, for what only compiled functions call: numba need not wrap it for Python."""
+    return cast("F", numba.njit(**_INNER)(function))
+
+
+def _sources_hash() -> str:
+    digest = hashlib.sha256()
+    for room in _ROOMS:
+        for path in sorted((_PACKAGE / room).glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _cache_directory() -> Path:
+    """Return where machine code is kept: beside the package, or wherever may be written."""
+    name = f"{_PREFIX}{_sources_hash()}"
+    homes = [_PACKAGE / "__pycache__"]
+    with contextlib.suppress(RuntimeError):  # nobody's home
+        homes.append(Path.home() / ".cache" / "astray")
+    for home in homes:
+        if (home / name).is_dir() or _make(home / name):
+            return home / name
+    return Path(tempfile.mkdtemp(prefix="astray-"))  # compiled anew each time, but only by us
+
+
+def _make(directory: Path) -> bool:
+    """Make a directory in place of those for other states of the sources."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    for other in directory.parent.glob(f"{_PREFIX}*"):
+        if other != directory:
+            shutil.rmtree(other, ignore_errors=True)
+    return os.access(directory, os.W_OK)
+
+
+if not os.environ.get("NUMBA_CACHE_DIR"):
+    setattr(numba.config, "CACHE_DIR", str(_cache_directory()))  # noqa: B010 - numba makes it so

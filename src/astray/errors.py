@@ -1,0 +1,46 @@
+"""The error tree. Every error a person meets descends from `AstrayError`.
+
+AstrayError
+├── ConfigError     a configuration or command line that cannot be used, with every problem in it
+├── SourceError     a source that is not there, is empty, or cannot be read
+├── StateError      state bytes that are damaged, or of another schema version
+├── RecoveryError   a recovery directory that does not fit this configuration
+├── StoreError      a case store that is unreadable, in use, or of another schema version
+└── ReceiverError   a local receiver that cannot listen
+
+Bad events are not errors but values: `astray.events.Reject`.
+"""
+
+from collections.abc import Sequence
+
+
+class AstrayError(Exception):
+    """The root: its message names what is wrong and where, for a person to act on."""
+
+
+class ConfigError(AstrayError):
+    """A configuration that cannot be used; `problems` holds all of them, one sentence each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class SourceError(AstrayError):
+    """A source that is not there, is empty, or cannot be read."""
+
+
+class StateError(AstrayError):
+    """State bytes that are damaged, or of another schema version."""
+
+
+class RecoveryError(AstrayError):
+    """A recovery directory that does not fit this configuration."""
+
+
+class StoreError(AstrayError):
+    """A case store that is unreadable, in use, or of another schema version."""
+
+
+class ReceiverError(AstrayError):
+    """A local receiver that cannot listen where it was asked to."""
