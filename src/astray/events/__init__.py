@@ -1,0 +1,19 @@
+"""What an event is: schema, bytes to columns or a reject, stable ids."""
+
+from astray.events.columns import EVENT, Rows
+from astray.events.decoding import Chunk, Decoded, decode
+from astray.events.parse import encode_event, parse_line
+from astray.events.schema import Event, Reason, Reject
+
+__all__ = [
+    "EVENT",
+    "Chunk",
+    "Decoded",
+    "Event",
+    "Reason",
+    "Reject",
+    "Rows",
+    "decode",
+    "encode_event",
+    "parse_line",
+]

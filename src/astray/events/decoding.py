@@ -1,0 +1,134 @@
+"""Bytes to columns: a chunk of lines becomes events and rejects; never an exception.
+
+Every byte of a chunk belongs to an event, to a reject or to a blank line.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astray.events.columns import EVENT, Rows
+from astray.events.ids import ABSENT, pair_ids, stable_ids
+from astray.events.parse import parse_line
+from astray.events.scan import PLAIN, UNSURE, scan
+from astray.events.schema import (
+    FUTURE_US_MAX,
+    KINDS,
+    OUTCOMES,
+    Event,
+    Reason,
+    Reject,
+)
+
+_TEXTS = (
+    "tenant", "agent", "group", "session", "action", "source", "principal", "callee", "event",
+)  # fmt: skip
+_RESOURCE_BYTES_MIN = 3
+"""The shortest resource in a line: two quotes and a comma or bracket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One poll's worth of whole lines, each ended by a line break, as the source gave them.
+
+    `origin` is the file the lines are in, where a source has several; `offset` is the place
+    of the first byte in it.
+
+    A line longer than a source's buffer comes in several chunks, each a `fragment` of it. A
+    source that has ended, or waits for more, says with an empty chunk that it is `silent`.
+    """
+
+    source: str
+    offset: int
+    data: bytes = field(repr=False)
+    fragment: bool = False
+    silent: bool = False
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """The events of a chunk in line order, and what was not an event."""
+
+    chunk: Chunk
+    rows: Rows
+    resources: NDArray[np.uint64]
+    rejects: tuple[Reject, ...]
+
+    def line(self, row: int) -> bytes:
+        """Return the bytes of one event, without the line break."""
+        return self.chunk.data[self.rows["line_first"][row] : self.rows["line_end"][row]]
+
+
+def decode(chunk: Chunk, now_us: int) -> Decoded:
+    """Decode a chunk; `now_us` is the wall clock, which refuses times in the far future."""
+    if chunk.fragment:
+        reject = Reject(Reason.OVERSIZED, "", chunk.offset, chunk.data)
+        return Decoded(chunk, np.zeros(0, EVENT), np.zeros(0, np.uint64), (reject,))
+    lines = chunk.data.count(b"\n")
+    rows = np.zeros(lines, EVENT)
+    resources = np.empty(len(chunk.data) // _RESOURCE_BYTES_MIN, np.uint64)
+    found = np.empty(lines, np.uint8)
+    data = np.frombuffer(chunk.data, np.uint8)
+    with np.errstate(over="ignore"):  # only the interpreted form warns; wrapping is meant
+        used = scan(data, now_us + FUTURE_US_MAX, rows, resources, found)
+    unsure = np.flatnonzero(found == UNSURE)
+    if not len(unsure):
+        whole = rows if found.all() else rows[found == PLAIN]
+        return Decoded(chunk, whole, resources[:used], ())
+    return _with_unsure(chunk, now_us, rows, resources[:used], found, unsure)
+
+
+def _with_unsure(
+    chunk: Chunk,
+    now_us: int,
+    rows: Rows,
+    resources: NDArray[np.uint64],
+    found: NDArray[np.uint8],
+    unsure: NDArray[np.intp],
+) -> Decoded:
+    """Let the parser read the lines that the scanner left to it."""
+    events, rejects = [], []
+    for row in unsure.tolist():
+        first, end = int(rows["line_first"][row]), int(rows["line_end"][row])
+        event = parse_line(chunk.data[first:end], now_us, chunk.offset + first)
+        if isinstance(event, Reject):
+            rejects.append(event)
+        else:
+            events.append(event)
+            found[row] = PLAIN
+    parsed = unsure[found[unsure] == PLAIN]
+    more_rows, more_resources = rows_of(events, len(resources))
+    for name in ("line_first", "line_end"):
+        more_rows[name] = rows[name][parsed]
+    rows[parsed] = more_rows
+    return Decoded(
+        chunk, rows[found == PLAIN], np.concatenate((resources, more_resources)), tuple(rejects)
+    )
+
+
+def rows_of(events: Sequence[Event], resource_first: int = 0) -> tuple[Rows, NDArray[np.uint64]]:
+    """Return events as rows and resource ids, exactly as the scanner writes them.
+
+    The rows have no place in a chunk; their resources are counted from `resource_first`.
+    """
+    rows = np.zeros(len(events), EVENT)
+    rows["ts_us"] = [event.ts_us for event in events]
+    rows["bytes"] = [event.bytes for event in events]
+    rows["count"] = [event.count for event in events]
+    rows["kind"] = [KINDS.index(event.kind) for event in events]
+    rows["outcome"] = [OUTCOMES.index(event.outcome) for event in events]
+    rows["session_end"] = [event.session_end for event in events]
+    for name in _TEXTS:
+        field = "event_id" if name == "event" else "target_agent" if name == "callee" else name
+        rows[name] = stable_ids([getattr(event, field) for event in events])
+    rows["agent"] = pair_ids(rows["tenant"], rows["agent"])
+    grouped, named = rows["group"] != ABSENT, rows["session"] != ABSENT
+    rows["group"][grouped] = pair_ids(rows["tenant"][grouped], rows["group"][grouped])
+    rows["session"][named] = pair_ids(rows["agent"][named], rows["session"][named])
+    rows["resource_count"] = [len(event.resources) for event in events]
+    ends = np.cumsum(rows["resource_count"])
+    rows["resource_first"] = resource_first + ends - rows["resource_count"]
+    return rows, stable_ids([text for event in events for text in event.resources])
