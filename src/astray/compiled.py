@@ -34,9 +34,10 @@ float64 = cast("Callable[[Any], float]", np.float64)
 _PACKAGE = Path(__file__).parent
 _ROOMS = ("events", "baseline", "calibrate")
 _PREFIX = "kernels-"
+_KEPT = 4
 
 
-_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
 _INNER: dict[str, Any] = _OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
@@ -71,16 +72,24 @@ def _cache_directory() -> Path:
 
 
 def _make(directory: Path) -> bool:
-    """Make a directory in place of those for other states of the sources."""
+    """Make a directory, and room for it: of those for older sources the latest stay.
+
+    They may be those of a process that is still running and has not compiled everything.
+    """
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        others = sorted(directory.parent.glob(f"{_PREFIX}*"), key=lambda path: path.stat().st_mtime)
     except OSError:
         return False
-    for other in directory.parent.glob(f"{_PREFIX}*"):
-        if other != directory:
-            shutil.rmtree(other, ignore_errors=True)
+    for old in others[:-_KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
     return os.access(directory, os.W_OK)
 
 
-if not os.environ.get("NUMBA_CACHE_DIR"):
-    setattr(numba.config, "CACHE_DIR", str(_cache_directory()))  # noqa: B010 - numba makes it so
+CACHE = Path(os.environ.get("NUMBA_CACHE_DIR") or _cache_directory())
+"""Where machine code is kept."""
+
+INTERPRETED = bool(getattr(numba.config, "DISABLE_JIT"))  # noqa: B009 - numba defines it at run time
+"""Whether nothing is compiled at all."""
+
+setattr(numba.config, "CACHE_DIR", str(CACHE))  # noqa: B010 - numba defines it at run time
