@@ -1,0 +1,60 @@
+"""What was new in the open sessions, kept until they end for whoever has to explain one."""
+
+from operator import attrgetter
+from typing import Any
+
+from numpy.typing import NDArray
+
+from astray.baseline.records import Finding, dump_findings, load_findings
+from astray.events import Decoded, Event, encode_event, parse_line
+
+FINDINGS_MAX = 8
+"""Findings kept per session: the most surprising ones."""
+
+_LINE_BYTES_MAX = 2048
+"""A longer line is kept in its short form, without what astray does not read."""
+
+_ANY_TIME_US = 2**62
+_bits = attrgetter("bits")
+
+
+class Findings:
+    """The findings of a shard's open sessions, by the session's number."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[Finding, ...]] = {}
+
+    def keep(self, evidence: NDArray[Any], decoded: Decoded) -> None:
+        """Keep the evidence (rows of `buffers.EVIDENCE`) found in a chunk."""
+        for number, row, place, channel, level, bits, rate, peer_rate in evidence.tolist():
+            kept = self._kept.get(number, ())
+            if len(kept) == FINDINGS_MAX and bits <= kept[-1].bits:
+                continue
+            line = _short(decoded.line(row))
+            found = Finding(bits, channel, level, place, rate, peer_rate, line)
+            ordered = sorted((*kept, found), key=_bits, reverse=True)
+            self._kept[number] = tuple(ordered[:FINDINGS_MAX])
+
+    def of(self, number: int) -> tuple[Finding, ...]:
+        """Return the findings of a session, the most surprising first."""
+        return self._kept.get(number, ())
+
+    def drop(self, number: int) -> None:
+        """Forget the findings of a session that has ended."""
+        self._kept.pop(number, None)
+
+    def dump(self) -> list[Any]:
+        """Return the findings as JSON."""
+        return [[number, dump_findings(kept)] for number, kept in sorted(self._kept.items())]
+
+    def load(self, dumped: list[Any]) -> None:
+        """Take the findings of a dump."""
+        for number, kept in dumped:
+            self._kept[number] = load_findings(kept)
+
+
+def _short(line: bytes) -> bytes:
+    if len(line) <= _LINE_BYTES_MAX:
+        return line
+    event = parse_line(line, _ANY_TIME_US)
+    return encode_event(event) if isinstance(event, Event) else b"{}"

@@ -1,0 +1,34 @@
+"""One number from a session's statistics, once each has been ranked.
+
+A statistic's rank is given in bits: a value that 1 in 2**b sessions reach has b bits.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astray.baseline.layout import FIRST_TOTAL, IMPERSONATION, RHYTHM, STATISTICS
+from astray.compiled import float64, inner
+
+FAMILIES = ("novelty", "impersonation", "totals", "rhythm")
+FAMILY_OF = np.searchsorted(
+    [IMPERSONATION, FIRST_TOTAL, RHYTHM], np.arange(len(STATISTICS)), side="right"
+)
+"""For every statistic, the place of its family: statistics that look at the same thing."""
+
+
+@inner
+def fuse(bits: NDArray[np.float32]) -> float:
+    """Return the fused bits of one session: the Euclidean norm of its statistics' bits.
+
+    Half-way between their sum (Fisher: strong where many statistics are a little odd) and
+    their maximum (strong where one is very odd); no statistic dilutes another. On AgentDojo
+    and on simulated fleets it beat both, and averages within families, at every false rate.
+    The norm is no probability; it is ranked again. Its square is a sum, so each statistic
+    has its share in it.
+    """
+    total = 0.0
+    for statistic in range(len(bits)):
+        total += float64(bits[statistic]) * float64(bits[statistic])
+    return math.sqrt(total)

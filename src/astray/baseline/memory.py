@@ -1,0 +1,106 @@
+"""All arrays of a shard.
+
+Row 0 of `agents`, `groups` and `sessions` is all zero: the template of a new row, so that 0
+can mean "none" wherever a row is named. Free rows are linked through `run`. Row 1 of
+`groups` is its own fleet and takes in whoever comes when there is no room for more groups.
+"""
+
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astray.baseline.buffers import COUNTERS, EVIDENCE, PENDING, RECORD, WINDOW
+from astray.baseline.index import Index, build_index
+from astray.baseline.layout import OWNER, SESSION, TAUGHT
+from astray.baseline.pages import Pages, new_pages
+from astray.baseline.ranking import Ranks, Tally, new_tally, rank_bins
+
+AGENTS, GROUPS, SESSIONS = range(3)
+"""Kinds of rows: places in `used` and `vacant`."""
+
+_RECORDS_MAX, _EVIDENCE_MAX = 4096, 4096
+PENDING_ROWS_MIN = 1 << 16
+_ROWS_MIN, _PAGES_MIN = 64, 1024
+_CROWD = 0x63726F7764
+
+
+class Memory(NamedTuple):
+    """The arrays the hot loop works on."""
+
+    agents: NDArray[Any]
+    groups: NDArray[Any]
+    sessions: NDArray[Any]
+    used: NDArray[np.int64]  # rows ever used, by kind, with the template
+    vacant: NDArray[np.int64]  # first free row, by kind; 0: none
+    agent_index: Index
+    group_index: Index
+    session_index: Index
+    pages: Pages
+    window: NDArray[Any]
+    tally: Tally
+    recent: Tally
+    ranks: Ranks
+    counters: NDArray[np.int64]
+    taught: NDArray[Any]  # one per group
+    pending: NDArray[Any]
+    records: NDArray[Any]
+    evidence: NDArray[Any]
+
+    @classmethod
+    def new(cls) -> Self:
+        """Return the memory of a shard that has seen nothing."""
+        tally = new_tally()
+        groups = np.zeros(_ROWS_MIN, OWNER)
+        groups[1]["key"], groups[1]["parent"] = _CROWD, 1
+        return cls.around(
+            agents=np.zeros(_ROWS_MIN, OWNER),
+            groups=groups,
+            sessions=np.zeros(_ROWS_MIN, SESSION),
+            used=np.array([1, 2, 1], np.int64),
+            vacant=np.zeros(3, np.int64),
+            pages=new_pages(_PAGES_MIN),
+            window=np.zeros(1, WINDOW),
+            tally=tally,
+            recent=tally.copy(),
+            counters=np.zeros(COUNTERS, np.int64),
+            taught=np.zeros(_ROWS_MIN, TAUGHT),
+            pending=np.zeros(0, PENDING),
+        )
+
+    @classmethod
+    def around(cls, **kept: Any) -> Self:
+        """Return the memory around what a snapshot keeps: the rest follows from it."""
+        pending = longer(kept.pop("pending"), PENDING_ROWS_MIN)
+        ranks = np.zeros(kept["tally"].shape, np.float32)
+        rank_bins(kept["tally"], ranks)
+        return cls(
+            agent_index=build_index(kept["agents"]["key"]),
+            group_index=build_index(kept["groups"]["key"]),
+            session_index=build_index(kept["sessions"]["key"]),
+            ranks=ranks,
+            records=np.zeros(_RECORDS_MAX, RECORD),
+            evidence=np.zeros(_EVIDENCE_MAX, EVIDENCE),
+            pending=pending,
+            **kept,
+        )
+
+
+def with_more_rows(memory: Memory, kind: int) -> Memory:
+    """Return the memory with twice the rows of one kind."""
+    name = ("agent", "group", "session")[kind]
+    rows = longer(getattr(memory, f"{name}s"))
+    grown = memory._replace(**{f"{name}s": rows, f"{name}_index": build_index(rows["key"])})
+    return grown._replace(taught=longer(memory.taught)) if kind == GROUPS else grown
+
+
+def with_more_pages(memory: Memory) -> Memory:
+    """Return the memory with room for half as many pages again."""
+    return memory._replace(pages=longer(memory.pages, len(memory.pages) * 3 // 2))
+
+
+def longer(rows: NDArray[Any], length: int = 0) -> NDArray[Any]:
+    """Return the rows with zeros after them: at least `length`, or twice as many."""
+    grown = np.zeros(max(length, len(rows)) if length else 2 * len(rows), rows.dtype)
+    grown[: len(rows)] = rows
+    return grown

@@ -1,0 +1,79 @@
+"""What a shard sends on: sessions whose statistics have risen, and sessions that ended."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Finding(NamedTuple):
+    """Something in a session that its agent had never done, with the line that shows it.
+
+    `channel`, `level` are places in `layout.CHANNELS`, `layout.LEVELS`; `place` tells which
+    of the line's resources it is (-1: none); `rate` and `peer_rate` are how often agent and
+    peers meet something new on the channel, per distinct item of a session.
+    """
+
+    bits: float
+    channel: int
+    level: int
+    place: int
+    rate: float
+    peer_rate: float
+    line: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Sessions of one shard as they stand, in one event-time window.
+
+    `rows` is a structured array of `buffers.RECORD`; `lines` and `findings` have an element
+    per row: the bytes of the event that made the report (empty at a session's end), and what
+    was new in the session so far, the most surprising first.
+    """
+
+    shard: int
+    window_us: int
+    rows: NDArray[Any]
+    lines: tuple[bytes, ...] = field(repr=False)
+    findings: tuple[tuple[Finding, ...], ...] = field(repr=False)
+
+    def only(self, places: NDArray[np.intp]) -> "Records":
+        """Return the records at these places."""
+        if len(places) == len(self.rows):
+            return self
+        return Records(
+            self.shard,
+            self.window_us,
+            self.rows[places],
+            tuple(self.lines[place] for place in places.tolist()),
+            tuple(self.findings[place] for place in places.tolist()),
+        )
+
+    def dump(self) -> dict[str, Any]:
+        """Return all but `rows` as JSON."""
+        return {
+            "shard": self.shard,
+            "window_us": self.window_us,
+            "lines": [line.decode() for line in self.lines],
+            "findings": [dump_findings(found) for found in self.findings],
+        }
+
+    @classmethod
+    def load(cls, dumped: dict[str, Any], rows: NDArray[Any]) -> Self:
+        """Return the records of a dump and their rows."""
+        lines = tuple(line.encode() for line in dumped["lines"])
+        findings = tuple(map(load_findings, dumped["findings"]))
+        return cls(dumped["shard"], dumped["window_us"], rows, lines, findings)
+
+
+def dump_findings(findings: Iterable[Finding]) -> list[Any]:
+    """Return findings as JSON; lines are text, as whatever has become an event is UTF-8."""
+    return [(*finding[:-1], finding.line.decode()) for finding in findings]
+
+
+def load_findings(dumped: Iterable[Any]) -> tuple[Finding, ...]:
+    """Return the findings of a dump."""
+    return tuple(Finding._make((*rest, line.encode())) for *rest, line in dumped)

@@ -1,0 +1,355 @@
+"""An open session: how it begins, what an event adds to it, and its statistics.
+
+Scoring reads the baselines and writes the session only; what the session teaches waits for
+its end (`learning`).
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astray.baseline.buffers import EVIDENCE_USED
+from astray.baseline.evidence import (
+    hour_bits,
+    likeness_bits,
+    novelty_bits,
+    novelty_rate,
+    peer_bits,
+    predictive,
+    tail_bits,
+)
+from astray.baseline.layout import (
+    ACTION,
+    BURST,
+    BYTES,
+    CALLEE,
+    CHANNEL_SHARE,
+    COMPARED_CHANNELS,
+    DENIALS,
+    EVENTS,
+    FAILURES,
+    FIRST_TOTAL,
+    HOUR,
+    IMPERSONATION,
+    LARGEST,
+    NEW_ITEMS,
+    NOVELTY_CONTEXT,
+    NOVELTY_LARGEST,
+    NOVELTY_PEERS,
+    NOVELTY_SUM,
+    PAIR,
+    PRINCIPAL,
+    RESOURCE,
+    RHYTHM,
+    SOURCE,
+    TOTALS,
+    TRANSITION,
+)
+from astray.baseline.learning import mass_of, mass_place
+from astray.baseline.pages import (
+    Pages,
+    add,
+    find,
+    fingerprint,
+    set_note,
+    set_weight,
+    weight_at,
+)
+from astray.baseline.ranking import Ranks, bin_of
+from astray.compiled import compiled, float64, inner, int64
+from astray.events.ids import mix
+
+_BURST_US = 10_000_000.0
+_MINUTE_US = 60_000_000
+_HOUR_US = 3_600_000_000
+_DAY_HOURS = 24
+_FIRST_DAY = 3  # 1970-01-01 was a Thursday; weeks begin on Monday
+_FRIDAY = 4
+_LIKENESS_EVENTS = 4.0
+_RARE_BITS = 3.0
+_FAILED, _DENIED = 2, 3  # places in schema.OUTCOMES
+
+
+@inner
+def _weight_of(pages: Pages, table: Any, item: int, window: Any) -> float:
+    return weight_at(pages, find(pages, table, item)) / window["weight"]
+
+
+@inner
+def _rate(owner: Any, parent: Any, age: int, channel: int, window: Any) -> float:
+    """Return how often an owner meets something new on a channel."""
+    weight = window["weight"]
+    of_children = float64(parent["child_news"][age, channel]) / weight + 0.5
+    of_children /= float64(parent["child_draws"][age, channel]) / weight + 1.0
+    news = float64(owner["news"][channel]) / weight
+    return novelty_rate(news, float64(owner["draws"][channel]) / weight, of_children)
+
+
+@inner
+def _likeness(pages: Pages, agent: Any, group: Any, window: Any, channel: int, item: int) -> float:
+    place = mass_place(channel)
+    weight = window["weight"]
+    of_agent = _weight_of(pages, agent, item, window)
+    of_group = _weight_of(pages, group, mass_of(item), window)
+    agent_mass = float64(agent["mass"][place]) / weight
+    group_mass = float64(group["mass"][place]) / weight
+    if channel == HOUR:
+        return hour_bits(of_agent, agent_mass, of_group, group_mass)
+    return likeness_bits(of_agent, agent_mass, of_group, group_mass)
+
+
+@inner
+def _new_item(
+    session: Any,
+    agent: Any,
+    group: Any,
+    fleet: Any,
+    pages: Pages,
+    settings: Any,
+    window: Any,
+    channel: int,
+    item: int,
+    found: Any,
+) -> float:
+    """Return the bits of an item that is new to the agent, and describe it in `found`."""
+    rate = _rate(agent, group, int64(session["age"]), channel, window)
+    bits = novelty_bits(rate, session["items_new"][channel])
+    session["items_new"][channel] += 1
+    found["level"] = 0
+    found["rate"] = rate
+    found["peer_rate"] = _rate(group, fleet, int64(0), channel, window)
+    further = 0.0
+    if _weight_of(pages, group, item, window) <= settings["known_weight"]:
+        found["level"] = 1
+        further = peer_bits(found["peer_rate"], rate, session["items_new_to_peers"][channel])
+        session["items_new_to_peers"][channel] += 1
+        if _weight_of(pages, fleet, item, window) <= settings["known_weight"]:
+            found["level"] = 2
+            fleet_rate = _rate(fleet, fleet, int64(1), channel, window)
+            further += peer_bits(
+                fleet_rate, found["peer_rate"], session["items_new_to_fleet"][channel]
+            )
+            session["items_new_to_fleet"][channel] += 1
+    found["channel"] = channel
+    found["bits"] = bits + further
+    session["statistic"][NOVELTY_PEERS] += CHANNEL_SHARE[channel] * further
+    return bits + further
+
+
+@inner
+def _see(
+    session: Any,
+    agent: Any,
+    group: Any,
+    fleet: Any,
+    pages: Pages,
+    settings: Any,
+    window: Any,
+    channel: int,
+    id_: np.uint64,
+    found: Any,
+) -> float:
+    """Return the bits of one item of an event; what the session has seen before says nothing."""
+    item = fingerprint(channel, id_)
+    leaf = find(pages, session, item)
+    if leaf >= 0:
+        if channel < COMPARED_CHANNELS:
+            session["likeness"][channel] += weight_at(pages, leaf)
+        return 0.0
+    leaf = add(pages, session, item, settings["session_bits_max"], math.inf)
+    set_note(pages, leaf, channel)
+    if channel < COMPARED_CHANNELS:
+        likeness = _likeness(pages, agent, group, window, channel, item)
+        set_weight(pages, leaf, likeness)
+        session["likeness"][channel] += likeness
+    session["items"][channel] += 1
+    if _weight_of(pages, agent, item, window) > settings["known_weight"]:
+        return 0.0
+    return _new_item(session, agent, group, fleet, pages, settings, window, channel, item, found)
+
+
+@inner
+def _item(
+    session: Any,
+    agent: Any,
+    group: Any,
+    fleet: Any,
+    pages: Pages,
+    settings: Any,
+    window: Any,
+    evidence: NDArray[Any],
+    counters: NDArray[np.int64],
+    channel: int,
+    id_: np.uint64,
+    row: int,
+    place: int,
+) -> float:
+    """Return an item's share in the event's evidence, and keep it if it is worth telling."""
+    found = evidence[counters[EVIDENCE_USED]]
+    bits = _see(session, agent, group, fleet, pages, settings, window, channel, id_, found)
+    if bits >= settings["evidence_bits"]:
+        found["number"] = session["number"]
+        found["row"] = row
+        found["place"] = place
+        counters[EVIDENCE_USED] += 1
+    if channel >= SOURCE:
+        session["statistic"][NOVELTY_CONTEXT] += bits
+    return bits * CHANNEL_SHARE[channel]
+
+
+@inner
+def add_items(
+    session: Any,
+    event: Any,
+    resources: NDArray[np.uint64],
+    agent: Any,
+    group: Any,
+    fleet: Any,
+    pages: Pages,
+    settings: Any,
+    window: Any,
+    evidence: NDArray[Any],
+    counters: NDArray[np.int64],
+    row: int,
+) -> None:
+    """Add what an event does, to what and for whom, to its session."""
+    bits = 0.0
+    action = event["action"]
+    pairs = (
+        (ACTION, action),
+        (TRANSITION, mix(session["previous"], action)),
+        (SOURCE, event["source"]),
+        (PRINCIPAL, event["principal"]),
+        (CALLEE, event["callee"]),
+    )
+    for channel, id_ in pairs:
+        if id_ != np.uint64(0):
+            bits += _item(
+                session, agent, group, fleet, pages, settings, window, evidence, counters,
+                channel, id_, row, int64(-1),
+            )  # fmt: skip
+    first = event["resource_first"]
+    for place in range(int64(event["resource_count"])):
+        id_ = resources[first + place]
+        for channel, item in ((RESOURCE, id_), (PAIR, mix(action, id_))):
+            bits += _item(
+                session, agent, group, fleet, pages, settings, window, evidence, counters,
+                channel, item, row, place,
+            )  # fmt: skip
+    session["previous"] = action
+    session["statistic"][NOVELTY_SUM] += bits
+    largest = float64(session["statistic"][NOVELTY_LARGEST])
+    session["statistic"][NOVELTY_LARGEST] = max(bits, largest)
+
+
+@inner
+def add_totals(session: Any, event: Any) -> None:
+    """Add an event to the session's totals; its clock never runs back."""
+    ts_us, count = event["ts_us"], float64(event["count"])
+    total = session["total"]
+    past_us = max(ts_us - session["last_us"], 0)
+    session["burst"] = session["burst"] * math.exp(-past_us / _BURST_US) + count
+    if ts_us >= session["minute_first_us"] + _MINUTE_US:
+        session["minute_first_us"] = ts_us
+        session["minute_events"] = 0.0
+    session["minute_events"] += count
+    session["minute_events_most"] = max(session["minute_events_most"], session["minute_events"])
+    total[EVENTS] += count
+    total[BYTES] += event["bytes"]
+    total[LARGEST] = max(total[LARGEST], float64(event["bytes"]))
+    total[FAILURES] += count if event["outcome"] == _FAILED else 0.0
+    total[DENIALS] += count if event["outcome"] == _DENIED else 0.0
+    total[BURST] = max(total[BURST], session["burst"])
+    new_items = 0
+    for channel in range(len(session["items_new"])):
+        new_items += session["items_new"][channel]
+    total[NEW_ITEMS] = new_items
+    session["rows"] += 1
+    session["last_us"] = max(session["last_us"], ts_us)
+
+
+@inner
+def raise_statistics(session: Any, ranks: Ranks) -> bool:
+    """Bring the statistics up to date; return whether one that is rare has risen."""
+    statistic = session["statistic"]
+    for channel in range(COMPARED_CHANNELS):
+        likeness = session["likeness"][channel] / (session["rows"] + _LIKENESS_EVENTS)
+        place = IMPERSONATION + channel
+        statistic[place] = max(likeness, float64(statistic[place]))
+    for total in range(len(TOTALS)):
+        reached = session["total"][total]
+        if reached <= session["rated"][total]:
+            continue
+        session["rated"][total] = reached
+        bits = tail_bits(
+            math.log1p(reached),
+            float64(session["expected"][total]),
+            float64(session["spread"][total]),
+            float64(session["freedom"]),
+        )
+        place = FIRST_TOTAL + total
+        statistic[place] = max(bits, float64(statistic[place]))
+    rare = False
+    for place in range(len(statistic)):
+        bin_now = bin_of(place, float64(statistic[place]))
+        if bin_now > session["bin"][place]:
+            session["bin"][place] = bin_now
+            rare = rare or ranks[session["age"], place, bin_now] >= _RARE_BITS
+    return rare
+
+
+@inner
+def _expect_totals(session: Any, agent: Any, group: Any, window: Any) -> None:
+    weight = window["weight"]
+    sessions = float64(agent["totals"]) / weight
+    of_group = float64(group["totals"])
+    for total in range(len(TOTALS)):
+        group_mean = float64(group["mean"][total]) if of_group > 0.0 else 1.0
+        group_variance = float64(group["square"][total]) / of_group if of_group > 0.0 else 1.0
+        location, scale, freedom = predictive(
+            sessions,
+            float64(agent["mean"][total]),
+            float64(agent["square"][total]) / weight,
+            group_mean,
+            group_variance,
+        )
+        session["expected"][total] = location
+        session["spread"][total] = scale
+        session["rated"][total] = math.expm1(location)
+        session["freedom"] = freedom
+
+
+@compiled
+def hour_of(ts_us: int) -> int:
+    """Return the hour in its kind of day (UTC): 0 to 23 on weekdays, 24 to 47 at weekends.
+
+    With 168 hours of the week every hour of a baseline's first week is new, and the second
+    week then looks calm: its sessions would be ranked against noise.
+    """
+    hours = ts_us // _HOUR_US
+    weekend = (hours // _DAY_HOURS + _FIRST_DAY) % 7 > _FRIDAY
+    return hours % _DAY_HOURS + (_DAY_HOURS if weekend else 0)
+
+
+@inner
+def begin(
+    session: Any,
+    event: Any,
+    agent: Any,
+    group: Any,
+    pages: Pages,
+    settings: Any,
+    window: Any,
+) -> None:
+    """Begin a session at its first event: what is expected of it, and how usual the hour is."""
+    ts_us = event["ts_us"]
+    session["start_us"] = ts_us
+    session["last_us"] = ts_us
+    session["minute_first_us"] = ts_us
+    session["tenant"] = event["tenant"]
+    _expect_totals(session, agent, group, window)
+    hour = fingerprint(int64(HOUR), np.uint64(hour_of(ts_us)))
+    set_note(pages, add(pages, session, hour, settings["session_bits_max"], math.inf), int64(HOUR))
+    session["statistic"][RHYTHM] = _likeness(pages, agent, group, window, int64(HOUR), hour)

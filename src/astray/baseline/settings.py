@@ -1,0 +1,56 @@
+"""From the configuration to what the hot loop reads."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astray.baseline.buffers import SETTINGS
+from astray.config import Config
+
+_MICROS = 1_000_000
+_DAY_US = 86_400 * _MICROS
+_BITS_PER_SCORE = np.log2(10.0) / 20.0
+_REPORT_BITS = 4.0
+_EVIDENCE_BITS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSettings:
+    """What a shard needs of the configuration; `loop` is one record of `buffers.SETTINGS`."""
+
+    loop: NDArray[Any]
+    window_us: int
+    half_life_us: int
+    agents_max: int
+    sessions_max: int
+
+
+def shard_settings(config: Config, limits: Mapping[str, float]) -> ShardSettings:
+    """Return the settings of every shard; `limits` are the lowest hard limits of all policies."""
+    baseline = config.baseline
+    loop = np.zeros(1, SETTINGS)
+    for name, value in {
+        "idle_us": config.sessions.idle_s * _MICROS,
+        "rows_max": config.sessions.events_max,
+        "known_weight": baseline.known_weight,
+        "groups_max": baseline.groups_max,
+        "agent_bits_max": baseline.agent_pages_max.bit_length() - 1,
+        "group_bits_max": baseline.group_pages_max.bit_length() - 1,
+        "session_bits_max": baseline.session_pages_max.bit_length() - 1,
+        "suspicious_bits": config.learning.suspicious_bits,
+        "quarantine_bits": config.learning.quarantine_score * _BITS_PER_SCORE,
+        "report_bits": _REPORT_BITS,
+        "evidence_bits": _EVIDENCE_BITS,
+        **limits,
+    }.items():
+        loop[name] = value
+    return ShardSettings(
+        loop=loop[0],
+        window_us=int(baseline.window_s * _MICROS),
+        half_life_us=int(baseline.half_life_days * _DAY_US),
+        agents_max=baseline.agents_max,
+        sessions_max=baseline.sessions_max,
+    )

@@ -1,0 +1,173 @@
+"""A shard: the agents of some groups, all it has learnt of them, and nothing of an engine.
+
+records = shard.assess(decoded, order, tags, clock_us)
+blob = shard.dump()
+shard = Shard.load(blob, settings)
+"""
+
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astray.baseline import snapshot, turn
+from astray.baseline.buffers import EVIDENCE_USED, PENDING_USED, RECORDS_USED
+from astray.baseline.clocks import Clocks
+from astray.baseline.findings import Findings
+from astray.baseline.layout import STATISTICS
+from astray.baseline.memory import SESSIONS, Memory
+from astray.baseline.observe import DONE, observe, report_open
+from astray.baseline.records import Records
+from astray.baseline.room import make_room
+from astray.baseline.settings import ShardSettings
+from astray.events import Decoded
+
+_NO_TAGS = np.zeros(0, np.uint64)
+
+
+class Shard:
+    """The baselines and open sessions of a part of the fleet.
+
+    Events come in stream order and time is theirs. The same events in other batches give
+    the same records and the same bytes.
+    """
+
+    def __init__(self, number: int, settings: ShardSettings, sources: Sequence[str]) -> None:
+        self.number = number
+        self.settings = settings
+        self.clocks = Clocks(sources)
+        self.memory = Memory.new()
+        self.findings = Findings()
+        self._scratch = np.zeros(len(STATISTICS), np.float32)
+
+    @property
+    def window_us(self) -> int:
+        """The first moment of the window the shard is in; 0 before its first event."""
+        return int(self.memory.window["first_us"][0])
+
+    @property
+    def agents(self) -> int:
+        """The number of agents that have a baseline."""
+        return int(np.count_nonzero(self.memory.agents["key"]))
+
+    def assess(
+        self, decoded: Decoded, order: NDArray[np.int64], tags: NDArray[np.uint64] = _NO_TAGS
+    ) -> list[Records]:
+        """Score the events `order` of a chunk, then remember them.
+
+        Every chunk of the stream must come here, even if none of its events does: its times
+        move the shard's window.
+        """
+        out: list[Records] = []
+        reached_us = self.clocks.advance(decoded)
+        if not self.window_us and len(decoded.rows):
+            self._enter(int(decoded.rows["ts_us"][0]), out)
+        first = 0
+        while True:
+            edge_us = self.window_us + self.settings.window_us
+            turn_at = int(np.searchsorted(reached_us, edge_us))
+            end = int(np.searchsorted(order, turn_at))
+            self._observe(decoded, order[first:end], tags, out)
+            first = end
+            if turn_at == len(reached_us):
+                return out
+            self._turn(int(reached_us[turn_at]), decoded, out)
+
+    def _observe(
+        self,
+        decoded: Decoded,
+        order: NDArray[np.int64],
+        tags: NDArray[np.uint64],
+        out: list[Records],
+    ) -> None:
+        place, loop = 0, self.settings.loop
+        while place < len(order):
+            with np.errstate(over="ignore"):  # only the interpreted form warns
+                place, shortage = observe(
+                    self.memory, loop, decoded.rows, decoded.resources, tags, order,
+                    place, len(order), self._scratch,
+                )  # fmt: skip
+            self._collect(decoded, out)
+            if shortage != DONE:
+                self._make_room(shortage, decoded, out)
+
+    def _make_room(self, shortage: int, decoded: Decoded, out: list[Records]) -> None:
+        self.memory = make_room(self.memory, self.settings, shortage, self._scratch)
+        self._collect(decoded, out)
+
+    def _collect(self, decoded: Decoded, out: list[Records]) -> None:
+        """Take what the loop has written out of its buffers."""
+        memory = self.memory
+        counters = memory.counters
+        self.findings.keep(memory.evidence[: counters[EVIDENCE_USED]], decoded)
+        counters[EVIDENCE_USED] = 0
+        rows = memory.records[: counters[RECORDS_USED]].copy()
+        counters[RECORDS_USED] = 0
+        if not len(rows):
+            return
+        lines = tuple(decoded.line(row) if row >= 0 else b"" for row in rows["row"].tolist())
+        findings = tuple(map(self.findings.of, rows["number"].tolist()))
+        for number in rows["number"][rows["row"] < 0].tolist():
+            self.findings.drop(number)
+        out.append(Records(self.number, self.window_us, rows, lines, findings))
+
+    def _enter(self, now_us: int, out: list[Records]) -> None:
+        """Enter the window of `now_us`, and say so even if nothing happens in it."""
+        first_us = now_us // self.settings.window_us * self.settings.window_us
+        turn.advance(self.memory, first_us, self.settings.half_life_us)
+        out.append(Records(self.number, first_us, self.memory.records[:0].copy(), (), ()))
+
+    def _turn(self, now_us: int, decoded: Decoded, out: list[Records]) -> None:
+        """End what is idle, let peers learn, and enter the window of `now_us`."""
+        first_us = now_us // self.settings.window_us * self.settings.window_us
+        row = 1
+        while row < self.memory.used[SESSIONS]:
+            row, shortage = turn.end_all_idle(
+                self.memory, self.settings.loop, self._scratch, row, first_us
+            )
+            self._collect(decoded, out)
+            if shortage != DONE:
+                self._make_room(shortage, decoded, out)
+        self._teach()
+        turn.fold_taught(self.memory)
+        turn.fold_ranking(self.memory)
+        self._enter(now_us, out)
+
+    def _teach(self) -> None:
+        lessons = turn.lessons_of(self.memory)
+        self.memory.counters[PENDING_USED] = 0
+        place = 0
+        while place < len(lessons):
+            place, shortage = turn.teach(
+                self.memory, lessons, place, int(self.settings.loop["group_bits_max"])
+            )
+            if shortage != DONE:
+                self.memory = make_room(self.memory, self.settings, shortage, self._scratch)
+
+    def open_sessions(self) -> list[Records]:
+        """Return the open sessions as they stand, and change nothing."""
+        out: list[Records] = []
+        row = 1
+        while row < self.memory.used[SESSIONS]:
+            row = report_open(self.memory, row)
+            rows = self.memory.records[: self.memory.counters[RECORDS_USED]].copy()
+            self.memory.counters[RECORDS_USED] = 0
+            if len(rows):
+                nothing = ((),) * len(rows)
+                out.append(Records(self.number, self.window_us, rows, (b"",) * len(rows), nothing))
+        return out
+
+    def dump(self) -> bytes:
+        """Return everything the shard knows as bytes; see `snapshot`."""
+        return snapshot.dump(self.number, self.memory, self.findings, self.clocks)
+
+    @classmethod
+    def load(cls, data: bytes, settings: ShardSettings, sources: Sequence[str]) -> Self:
+        """Return the shard of a dump; raises `StateError` where the bytes are not one."""
+        number, memory, findings, clocks = snapshot.load(data)
+        shard = cls(number, settings, sources)
+        shard.memory = memory
+        shard.findings.load(findings)
+        shard.clocks.load(clocks)
+        return shard

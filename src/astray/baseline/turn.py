@@ -1,0 +1,167 @@
+"""The turn of an event-time window: idle sessions end and peers learn.
+
+Within a window nothing that agents share changes, so the order of agents in it cannot
+matter. At its turn everything its sessions have taught is summed up in whole units and
+folded into groups and fleet, in an order that depends on the sums alone.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astray.baseline.buffers import PENDING_USED, UNITS
+from astray.baseline.layout import AGE_CLASSES, NOVELTY_CHANNELS, TOTALS
+from astray.baseline.learning import mass_of
+from astray.baseline.memory import GROUPS, SESSIONS, Memory
+from astray.baseline.observe import DONE, FEW_PAGES, end_idle
+from astray.baseline.pages import RUN_BITS_MAX, add, set_weight, used_pages, weight_at
+from astray.baseline.ranking import fold, rank_bins
+from astray.compiled import compiled, float64, inner, int64
+
+_FIXED = 65536.0
+_EXPONENT_MAX = 40
+"""Weights are scaled down by 2**40 before they outgrow 32-bit floats."""
+
+_LEVEL = np.uint64(32)
+
+
+@compiled
+def end_all_idle(
+    memory: Memory, settings: Any, scratch: NDArray[np.float32], first: int, now_us: int
+) -> tuple[int, int]:
+    """End every session idle by `now_us`, from row `first` on; return where and why it stopped."""
+    for row in range(first, memory.used[SESSIONS]):
+        session = memory.sessions[row]
+        if session["key"] != 0 and session["last_us"] <= now_us - settings["idle_us"]:
+            status = end_idle(memory, settings, scratch, int64(session["agent"]), now_us)
+            if status != DONE:
+                return row, status
+    return memory.used[SESSIONS], DONE
+
+
+@inner
+def _teach_item(memory: Memory, owner: Any, item: int, weight: float, bits_max: int) -> None:
+    place = add(memory.pages, owner, item, bits_max, weight)
+    if place >= 0:
+        set_weight(memory.pages, place, weight_at(memory.pages, place) + weight)
+
+
+@compiled
+def teach(memory: Memory, lessons: NDArray[Any], first: int, bits_max: int) -> tuple[int, int]:
+    """Fold lessons into their owners' tables from `first` on; return where and why it stopped."""
+    unit = memory.window[0]["weight"] / UNITS
+    margin = 2 << RUN_BITS_MAX
+    for place in range(first, len(lessons)):
+        if used_pages(memory.pages) + 2 * margin > len(memory.pages):
+            return place, FEW_PAGES
+        lesson = lessons[place]
+        owner, item = memory.groups[lesson["group"]], int64(lesson["item"])
+        if lesson["known"] > 0:
+            _teach_item(memory, owner, item, lesson["known"] * unit, bits_max)
+        if lesson["mass"] > 0:
+            _teach_item(memory, owner, mass_of(item), lesson["mass"] * unit, bits_max)
+    return len(lessons), DONE
+
+
+def summed(lessons: NDArray[Any]) -> NDArray[Any]:
+    """Return the lessons with one row per owner and item, in order of both."""
+    key = (lessons["group"].astype(np.uint64) << _LEVEL) | lessons["item"]
+    order = np.argsort(key, kind="stable")
+    starts = np.flatnonzero(np.diff(key[order], prepend=np.uint64(0)))
+    total = lessons[order[starts]]
+    for name in ("known", "mass"):
+        total[name] = np.add.reduceat(lessons[name][order], starts)
+    return total
+
+
+def lessons_of(memory: Memory) -> NDArray[Any]:
+    """Return what the window has taught groups and fleet."""
+    pending = memory.pending[: memory.counters[PENDING_USED]]
+    if not len(pending):
+        return pending
+    of_groups = summed(pending)
+    of_fleet = of_groups[of_groups["known"] > 0]
+    of_fleet["group"] = memory.groups["parent"][of_fleet["group"]]
+    of_fleet["mass"] = 0
+    return np.concatenate((of_groups, summed(of_fleet))) if len(of_fleet) else of_groups
+
+
+@inner
+def _fold_totals(owner: Any, lesson: Any, unit: float) -> None:
+    """Merge the window's moments into an owner's (Chan et al., 1979)."""
+    units = lesson["totals"]
+    old, new = float64(owner["totals"]), units * unit
+    share = new / (old + new)
+    for total in range(len(TOTALS)):
+        mean = lesson["sum"][total] / _FIXED / units
+        square = max(lesson["square"][total] / _FIXED / units - mean * mean, 0.0) * new
+        step = mean - float64(owner["mean"][total])
+        owner["square"][total] = (
+            float64(owner["square"][total]) + square + step * step * share * old
+        )
+        owner["mean"][total] = float64(owner["mean"][total]) + step * share
+    owner["totals"] = old + new
+
+
+@inner
+def _fold_rates(owner: Any, lesson: Any, unit: float) -> None:
+    for channel in range(NOVELTY_CHANNELS):
+        owner["draws"][channel] += lesson["draws"][channel] * unit
+        owner["news"][channel] += lesson["news"][channel] * unit
+        for age in range(AGE_CLASSES):
+            owner["child_draws"][age, channel] += lesson["child_draws"][age, channel] * unit
+            owner["child_news"][age, channel] += lesson["child_news"][age, channel] * unit
+    for place in range(len(owner["mass"])):
+        owner["mass"][place] += lesson["mass"][place] * unit
+
+
+@compiled
+def fold_taught(memory: Memory) -> None:
+    """Fold the window's rates, masses and totals into groups and fleet."""
+    unit = memory.window[0]["weight"] / UNITS
+    for row in range(1, memory.used[GROUPS]):
+        owner, lesson = memory.groups[row], memory.taught[row]
+        if lesson["sessions"] > 0:
+            _fold_rates(owner, lesson, unit)
+            if lesson["totals"] > 0:
+                _fold_totals(owner, lesson, unit)
+            memory.taught[row] = memory.taught[0]
+
+
+def fold_ranking(memory: Memory) -> None:
+    """Let the sessions since the last time count in the shard's ranking, if they are many."""
+    if fold(memory.tally, memory.recent):
+        rank_bins(memory.tally, memory.ranks)
+
+
+def advance(memory: Memory, first_us: int, half_life_us: int) -> None:
+    """Move the window to `first_us`."""
+    window = memory.window[0]
+    if window["first_us"] == 0:
+        window["origin_us"] = first_us
+    exponent = (first_us - window["origin_us"]) / half_life_us
+    if exponent > _EXPONENT_MAX:
+        steps = int(exponent // _EXPONENT_MAX) * _EXPONENT_MAX
+        _scale_down(memory, steps)
+        window["origin_us"] += steps * half_life_us
+        exponent -= steps
+    window["first_us"] = first_us
+    window["weight"] = 2.0**exponent
+
+
+def _scale_down(memory: Memory, exponent: int) -> None:
+    factor = 2.0**-exponent
+    leaves = _leaf_weights(memory)
+    kept = [memory.pages["weight"][first:end].copy() for first, end in leaves]
+    memory.pages["weight"] *= factor
+    for (first, end), weights in zip(leaves, kept, strict=True):  # likenesses do not decay
+        memory.pages["weight"][first:end] = weights
+    for owners in (memory.agents, memory.groups):
+        for name in ("draws", "news", "child_draws", "child_news", "mass", "totals", "square"):
+            owners[name] *= factor
+
+
+def _leaf_weights(memory: Memory) -> list[tuple[int, int]]:
+    open_ = memory.sessions[memory.sessions["key"] != 0]
+    return [(int(s["run"]), int(s["run"]) + (1 << int(s["run_bits"]))) for s in open_]
