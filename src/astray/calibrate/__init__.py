@@ -1,0 +1,1 @@
+"""Statistic to rank to risk: what a session is ranked against."""
