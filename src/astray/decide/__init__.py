@@ -1,0 +1,1 @@
+"""Risk to decision: policies, hard limits, evidence."""

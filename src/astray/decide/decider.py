@@ -1,0 +1,200 @@
+"""From sessions as they stand to decisions.
+
+    ruling = decider.decide(records)
+
+A decider sees whole tenants. What it ranks against changes only at the turn of a window,
+which comes when every shard has reached it: neither the order of shards nor that of
+sessions inside a window matters. Once the breaker of a tenant is open it does: those who
+came first have been suspended.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astray import blob
+from astray.baseline.records import Records
+from astray.calibrate.reference import Counts, Reference
+from astray.config import Config
+from astray.decide.decision import Decision
+from astray.decide.limits import lowest_limits, possibly_beyond
+from astray.decide.rules import Candidate, Rules
+
+TENANTS_MAX = 1000
+"""Tenants that have a reference; beyond it the longest silent one's is forgotten."""
+
+_SCORE_MAX = 100.0
+_KIND = "decider"
+
+SCORED = np.dtype(
+    [
+        ("session", np.uint64),
+        ("agent", np.uint64),
+        ("start_us", np.int64),
+        ("ts_us", np.int64),
+        ("rows", np.int32),
+        ("live", np.bool_),  # False: as it stood at its end
+        ("certified", np.bool_),  # n has been counted
+        ("n", np.float64),
+        ("score", np.float64),
+    ]
+)
+"""A ranked session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What came of some records: decisions, and for measuring every ranked session.
+
+    `lines` has an element per row of `scored`: the bytes of the event it stood at.
+    """
+
+    decisions: list[Decision] = field(default_factory=list)
+    scored: list[NDArray[Any]] = field(default_factory=list)
+    lines: list[bytes] = field(default_factory=list)
+
+
+class Decider:
+    """The references and open cases of some tenants."""
+
+    def __init__(self, config: Config) -> None:
+        self.rules = Rules(config)
+        self._lowest = lowest_limits(config)
+        self._sessions_max = config.reference.sessions_max
+        self._window_us = 0
+        self._shard_window_us = [0] * config.events.shards
+        self._held: list[Records] = []
+        self._references: dict[int, Reference] = {}
+        self._used_us: dict[int, int] = {}
+
+    def decide(self, incoming: Iterable[Records]) -> Ruling:
+        """Rank sessions and decide; records of a window that others have yet to reach wait."""
+        ruling = Ruling()
+        for records in incoming:
+            self._shard_window_us[records.shard] = records.window_us
+            self._held.append(records)
+        while True:
+            self._rule_window(ruling)
+            reached_us = min(self._shard_window_us)
+            if reached_us <= self._window_us:
+                return ruling
+            self._window_us = min([reached_us, *(held.window_us for held in self._held)])
+            for reference in self._references.values():
+                reference.turn()
+
+    def _rule_window(self, ruling: Ruling) -> None:
+        """Rule what belongs to the present window, or to one before it."""
+        due = [held for held in self._held if held.window_us <= self._window_us]
+        self._held = [held for held in self._held if held.window_us > self._window_us]
+        for records in sorted(due, key=_place):
+            self._rule(records, ruling)
+
+    def _rule(self, records: Records, ruling: Ruling) -> None:
+        tenants = records.rows["tenant"]
+        for tenant in dict.fromkeys(tenants.tolist()):
+            self._rule_tenant(records, np.flatnonzero(tenants == tenant), tenant, ruling)
+
+    def _rule_tenant(
+        self, records: Records, places: NDArray[np.intp], tenant: int, ruling: Ruling
+    ) -> None:
+        rows = records.rows[places]
+        reference = self._reference(tenant)
+        n, counted, bits = reference.rank(rows)
+        scores, certified = _scores(n), _scores(counted)
+        live = rows["row"] >= 0
+        lines = [records.lines[place] for place in places.tolist()]
+        worth = live & ((scores >= self.rules.floor_score) | possibly_beyond(rows, self._lowest))
+        # In their order: a session's end makes way for the next one of the same name.
+        for at in np.flatnonzero(worth | ~live).tolist():
+            if not live[at]:
+                self.rules.end(int(rows["session"][at]))
+                continue
+            candidate = Candidate(
+                record=rows[at],
+                line=lines[at],
+                findings=records.findings[places[at]],
+                n=float(n[at]),
+                score=float(scores[at]),
+                certified_score=float(certified[at]),
+                bits=bits[at],
+            )
+            decision = self.rules.decide(candidate)
+            if decision is not None:
+                ruling.decisions.append(decision)
+        reference.add(rows[~live])
+        ruling.scored.append(_scored(rows, live, counted, n, scores))
+        ruling.lines.extend(lines)
+
+    def _reference(self, tenant: int) -> Reference:
+        self._used_us[tenant] = self._window_us
+        reference = self._references.get(tenant)
+        if reference is None:
+            reference = self._references[tenant] = Reference(self._sessions_max)
+            if len(self._references) > TENANTS_MAX:
+                self._forget_another_than(tenant)
+        return reference
+
+    def _forget_another_than(self, tenant: int) -> None:
+        """Forget a tenant of those that have been silent for the most windows."""
+        others = (other for other in self._references if other != tenant)
+        silent = min(others, key=lambda other: (self._used_us[other], other))
+        del self._references[silent], self._used_us[silent]
+
+    def dump(self) -> bytes:
+        """Return everything the decider knows as bytes."""
+        tenants = sorted(self._references)
+        arrays = {
+            f"reference{tenant}": np.frombuffer(self._references[tenant].dump(), np.uint8)
+            for tenant in tenants
+        }
+        waiting = sorted(self._held, key=_place)
+        arrays |= {f"held{place}": held.rows for place, held in enumerate(waiting)}
+        meta = {
+            "window_us": self._window_us,
+            "shard_window_us": self._shard_window_us,
+            "tenants": [(tenant, self._used_us[tenant]) for tenant in tenants],
+            "held": [held.dump() for held in waiting],
+            "open": self.rules.dump(),
+            "breaker": self.rules.breaker.dump(),
+        }
+        return blob.pack(_KIND, meta, arrays)
+
+    @classmethod
+    def load(cls, data: bytes, config: Config) -> Self:
+        """Return the decider of a dump; raises `StateError` where the bytes are not one."""
+        meta, arrays = blob.unpack(data, _KIND)
+        decider = cls(config)
+        decider._window_us = meta["window_us"]
+        decider._shard_window_us = meta["shard_window_us"]
+        for tenant, used_us in meta["tenants"]:
+            dumped = arrays[f"reference{tenant}"].tobytes()
+            decider._used_us[tenant] = used_us
+            decider._references[tenant] = Reference.load(dumped, config.reference.sessions_max)
+        for place, held in enumerate(meta["held"]):
+            decider._held.append(Records.load(held, arrays[f"held{place}"]))
+        decider.rules.load(meta["open"])
+        decider.rules.breaker.load(meta["breaker"])
+        return decider
+
+
+def _place(records: Records) -> tuple[int, int]:
+    """Return the place of records among others; those of one shard stay in their order."""
+    return records.window_us, records.shard
+
+
+def _scores(n: Counts) -> Counts:
+    return np.minimum(20.0 * np.log10(n), _SCORE_MAX)
+
+
+def _scored(
+    rows: NDArray[Any], live: NDArray[np.bool_], counted: Counts, n: Counts, scores: Counts
+) -> NDArray[Any]:
+    scored = np.zeros(len(rows), SCORED)
+    for name in ("session", "agent", "start_us", "ts_us", "rows"):
+        scored[name] = rows[name]
+    scored["live"], scored["certified"] = live, n <= counted
+    scored["n"], scored["score"] = n, scores
+    return scored
