@@ -1,0 +1,22 @@
+"""The case store: what was decided, what was asked for, and how far it has come."""
+
+from astray.store.delivering import Delivery, Result
+from astray.store.outgoing import Outbox, Outgoing
+from astray.store.schema import SCHEMA_VERSION, DeliveryState, SuspensionState
+from astray.store.store import Store
+from astray.store.views import Attempted, Case, CaseFile, Counts
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Attempted",
+    "Case",
+    "CaseFile",
+    "Counts",
+    "Delivery",
+    "DeliveryState",
+    "Outbox",
+    "Outgoing",
+    "Result",
+    "Store",
+    "SuspensionState",
+]

@@ -1,0 +1,159 @@
+"""What people ask the store: how much of what, which cases, and all about one of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Column, Connection, RowMapping, func, select
+
+from astray.decide.decision import Level
+from astray.store.delivering import ROWS_MAX
+from astray.store.schema import (
+    DeliveryState,
+    SuspensionState,
+    alerts,
+    cases,
+    decisions,
+    deliveries,
+    endpoints,
+    marks,
+    suspensions,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much the store holds; `oldest_s` is the age of the oldest delivery still pending."""
+
+    cases: Mapping[str, int]
+    suspensions: Mapping[str, int]
+    deliveries: Mapping[str, int]
+    outbox: int
+    oldest_s: float
+    disabled: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One episode of one session; `suspension` is None when none was asked for."""
+
+    case_id: str
+    tenant: str
+    agent: str
+    session: str
+    principal: str
+    level: Level
+    score: float
+    n: float
+    alerts: int
+    first_event_us: int
+    last_event_us: int
+    opened_s: float
+    updated_s: float
+    suspension: SuspensionState | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """How far one webhook of a case has come; it has no body."""
+
+    webhook_id: str
+    endpoint: str
+    state: DeliveryState
+    created_s: float
+    expires_s: float
+    attempts: int
+    last_status: int | None
+    last_error: str
+    last_attempt_s: float | None
+    delivered_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFile:
+    """A case with all its decisions, in the order of their recording, and its deliveries."""
+
+    case: Case
+    decisions: tuple[dict[str, Any], ...]
+    deliveries: tuple[Attempted, ...]
+
+
+_ATTEMPTED: Final = tuple(deliveries.c[name] for name in Attempted.__slots__)
+_CASES: Final = select(cases, suspensions.c.state.label("suspension")).outerjoin_from(
+    cases, suspensions, cases.c.case_id == suspensions.c.case_id
+)
+
+
+def counts(connection: Connection, now_s: float) -> Counts:
+    """Count everything; `now_s` is what ages are measured from."""
+    pending = deliveries.c.state == DeliveryState.PENDING
+    oldest = connection.scalar(select(func.min(deliveries.c.created_s)).where(pending))
+    sent = _tally(connection, deliveries.c.state)
+    off = select(endpoints).where(endpoints.c.disabled_s.is_not(None))
+    return Counts(
+        cases=_tally(connection, cases.c.level),
+        suspensions=_tally(connection, suspensions.c.state),
+        deliveries=sent,
+        outbox=sent.get(DeliveryState.PENDING, 0),
+        oldest_s=0.0 if oldest is None else max(0.0, now_s - oldest),
+        disabled={row.name: row.reason for row in connection.execute(off)},
+    )
+
+
+def listed(connection: Connection, limit: int, agent: str | None) -> list[Case]:
+    """Return the cases that changed last, of one agent if it is named."""
+    query = _CASES.order_by(cases.c.updated_s.desc(), cases.c.case_id).limit(min(limit, ROWS_MAX))
+    if agent is not None:
+        query = query.where(cases.c.agent == agent)
+    return [_case(row) for row in connection.execute(query).mappings()]
+
+
+def opened(connection: Connection, case_id: str) -> CaseFile | None:
+    """Return all about one case, or None when there is none of that id."""
+    row = connection.execute(_CASES.where(cases.c.case_id == case_id)).mappings().first()
+    if row is None:
+        return None
+    bodies = connection.scalars(
+        select(decisions.c.body)
+        .where(decisions.c.case_id == case_id)
+        .order_by(decisions.c.recorded_s, decisions.c.event_us)
+        .limit(ROWS_MAX)
+    )
+    sent = select(*_ATTEMPTED).where(deliveries.c.case_id == case_id).limit(ROWS_MAX)
+    return CaseFile(
+        case=_case(row),
+        decisions=tuple(orjson.loads(body) for body in bodies),
+        deliveries=tuple(_attempted(row) for row in connection.execute(sent).mappings()),
+    )
+
+
+def alerts_after(connection: Connection, sequence: int, limit: int) -> list[tuple[int, bytes]]:
+    """Return the alerts recorded after the one of that number, in order."""
+    query = (
+        select(alerts.c.sequence, alerts.c.body)
+        .where(alerts.c.sequence > sequence)
+        .order_by(alerts.c.sequence)
+        .limit(min(limit, ROWS_MAX))
+    )
+    return [(row.sequence, row.body) for row in connection.execute(query)]
+
+
+def _tally(connection: Connection, column: Column[str]) -> dict[str, int]:
+    rows = connection.execute(select(column, func.count()).group_by(column))
+    return {row[0]: row[1] for row in rows}
+
+
+def _case(row: RowMapping) -> Case:
+    state = row["suspension"]
+    suspension = None if state is None else SuspensionState(state)
+    return Case(**{**row, "level": Level(row["level"]), "suspension": suspension})
+
+
+def _attempted(row: RowMapping) -> Attempted:
+    return Attempted(**{**row, "state": DeliveryState(row["state"])})
+
+
+def mark(connection: Connection, name: str) -> int:
+    """Return how far a reader of alerts says it has come; 0 before it said anything."""
+    return connection.scalar(select(marks.c.sequence).where(marks.c.name == name)) or 0
