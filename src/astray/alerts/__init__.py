@@ -1,0 +1,1 @@
+"""Decisions as alerts: OCSF findings, and lines for people."""

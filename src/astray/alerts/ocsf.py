@@ -1,0 +1,175 @@
+"""Alerts as OCSF 1.8.0 Detection Findings (class 2004).
+
+An AI agent is the actor of the evidence, never OCSF's `agent`, which is a sensor. What OCSF
+has no attribute for is under `unmapped`.
+"""
+
+from importlib.metadata import version
+from typing import Any
+
+import orjson
+
+from astray.decide.decision import Decision, Evidence, Level, Withheld
+from astray.events.clock import iso_us
+
+_SCHEMA = "1.8.0"
+_CATEGORY, _CLASS = 2, 2004
+_CREATE, _UPDATE = 1, 2
+_NEW, _IN_PROGRESS = 1, 2
+_LOW, _MEDIUM, _HIGH, _CRITICAL = 2, 3, 4, 5
+_BEHAVIOURAL = 2
+_SERVICE_USER = 4
+_RESOURCE_UID, _USER_UID = 10, 31
+_PRODUCT = {"name": "astray", "vendor_name": "astray", "version": version("astray")}
+_RESOURCE_CHANNELS = ("resource", "pair", "forbidden_resources")
+
+
+def finding(decision: Decision, *, update: bool) -> bytes:
+    """Return the finding of a case that is new or, with `update`, has become worse."""
+    return orjson.dumps(_finding(decision, update=update))
+
+
+def _finding(decision: Decision, *, update: bool) -> dict[str, Any]:
+    activity = _UPDATE if update else _CREATE
+    return {
+        "category_uid": _CATEGORY,
+        "class_uid": _CLASS,
+        "activity_id": activity,
+        "type_uid": _CLASS * 100 + activity,
+        "time": decision.ts_us // 1000,
+        "severity_id": _severity(decision),
+        "status_id": _IN_PROGRESS if update else _NEW,
+        "is_alert": True,
+        "confidence_id": 3 if decision.certified else 2,
+        "risk_score": round(decision.score),
+        "risk_level_id": min(int(decision.score // 20), 4),
+        "message": decision.sentence,
+        "metadata": {"version": _SCHEMA, "uid": decision.id, "product": _PRODUCT},
+        "finding_info": {
+            "uid": decision.case,
+            "title": _title(decision),
+            "desc": decision.sentence,
+            "analytic": {"uid": decision.model, "name": "session ranking", "type_id": _BEHAVIOURAL},
+            "related_events": [{"uid": uid} for uid in _event_ids(decision)],
+        },
+        "evidences": [_evidence(decision, reason) for reason in decision.evidence],
+        "anomaly_analyses": [_analysis(decision)],
+        "resources": [{"uid": item} for item in _resources(decision)],
+        "observables": [
+            {"name": "evidences[].actor.user.uid", "type_id": _USER_UID, "value": decision.agent},
+            *(
+                {"name": "resources[].uid", "type_id": _RESOURCE_UID, "value": item}
+                for item in _resources(decision)
+            ),
+        ],
+        "unmapped": _unmapped(decision),
+    }
+
+
+def _title(decision: Decision) -> str:
+    if decision.level is Level.SUSPEND:
+        return f"Session of {decision.agent} suspended"
+    if decision.level is Level.WITHHELD:
+        return f"Session of {decision.agent} would be suspended ({decision.withheld})"
+    return f"Session of {decision.agent} is unlike its baseline"
+
+
+def _severity(decision: Decision) -> int:
+    if decision.level is Level.SUSPEND:
+        return _CRITICAL
+    if decision.level is Level.WITHHELD:
+        return _HIGH
+    return _MEDIUM if decision.certified else _LOW
+
+
+def _event_ids(decision: Decision) -> list[str]:
+    found = [event_id for reason in decision.evidence for event_id in reason.event_ids]
+    return list(dict.fromkeys([*found, decision.event_id] if decision.event_id else found))
+
+
+def _resources(decision: Decision) -> list[str]:
+    found = [reason.item for reason in decision.evidence if reason.channel in _RESOURCE_CHANNELS]
+    return list(dict.fromkeys(item for item in found if item))
+
+
+def _actor(decision: Decision) -> dict[str, Any]:
+    actor: dict[str, Any] = {
+        "app_uid": decision.agent,
+        "app_name": decision.agent,
+        "user": {"uid": decision.agent, "type_id": _SERVICE_USER},
+        "session": {"uid": decision.session},
+    }
+    if decision.principal:
+        actor["invoked_by"] = decision.principal
+    return actor
+
+
+def _evidence(decision: Decision, reason: Evidence) -> dict[str, Any]:
+    return {
+        "actor": _actor(decision),
+        "data": {
+            "sentence": reason.sentence,
+            "channel": reason.channel,
+            "item": reason.item,
+            "level": reason.level,
+            "seen": reason.seen,
+            "usual": reason.usual,
+            "bits": round(reason.bits, 2),
+            "share": round(reason.share, 4),
+            "event_ids": reason.event_ids,
+        },
+    }
+
+
+def _analysis(decision: Decision) -> dict[str, Any]:
+    def told(text: str) -> list[dict[str, str]]:
+        return [{"value": text or "-"}]
+
+    return {
+        "analysis_targets": [{"name": decision.agent, "type": decision.kind}],
+        "anomalies": [
+            {"observation_parameter": reason.channel, "observations": told(reason.seen)}
+            for reason in decision.evidence
+        ],
+        "baselines": [
+            {"observation_parameter": reason.channel, "observations": told(reason.usual)}
+            for reason in decision.evidence
+        ],
+    }
+
+
+def _unmapped(decision: Decision) -> dict[str, Any]:
+    names = (
+        "tenant", "agent", "session", "principal", "group", "kind", "event_id", "level",
+        "score", "n", "certified", "limit", "reason", "policy", "mode", "age_class",
+        "model", "config",
+    )  # fmt: skip
+    unmapped = {name: getattr(decision, name) for name in names}
+    if decision.withheld is not Withheld.NOTHING:
+        unmapped["withheld"] = decision.withheld
+    return unmapped
+
+
+def undelivered(webhook_id: str, body: bytes, why: str) -> bytes:
+    """Return the finding that a suspension was asked for and did not reach its receiver."""
+    request = orjson.loads(body)
+    data = request["data"]
+    agent, session = data["agent"]["id"], data["session"]["id"]
+    message = f"The suspension of {agent}, session {session}, was not delivered: {why}"
+    return orjson.dumps(
+        {
+            "category_uid": _CATEGORY,
+            "class_uid": _CLASS,
+            "activity_id": _UPDATE,
+            "type_uid": _CLASS * 100 + _UPDATE,
+            "time": (iso_us(request["timestamp"]) or 0) // 1000,
+            "severity_id": _CRITICAL,
+            "status_id": _IN_PROGRESS,
+            "is_alert": True,
+            "message": message,
+            "metadata": {"version": _SCHEMA, "uid": webhook_id, "product": _PRODUCT},
+            "finding_info": {"uid": data["alert_id"], "title": "Suspension not delivered"},
+            "evidences": [{"actor": {"app_uid": agent, "session": {"uid": session}}}],
+            "unmapped": {"webhook_id": webhook_id, "why": why},
+        }
+    )
