@@ -1,0 +1,82 @@
+"""Running a dataflow: kernels first, errors as astray's own."""
+
+import subprocess
+import sys
+from datetime import timedelta
+
+from bytewax.dataflow import Dataflow
+from bytewax.recovery import RecoveryConfig
+from bytewax.testing import run_main
+
+from astray.baseline.settings import shard_settings
+from astray.baseline.shard import Shard
+from astray.compiled import CACHE, INTERPRETED
+from astray.config import load_config
+from astray.decide.decider import Decider
+from astray.decide.limits import lowest_limits
+from astray.errors import RecoveryError
+from astray.events import Chunk, Decoded, Event, decode
+from astray.events.decoding import rows_of
+from astray.flow.faults import unwrapped
+
+_HOUR_US = 3_600_000_000
+_COMPLETE = CACHE / "complete"
+_ENGINE_DATABASE = "Sqlite"
+
+
+def kernels_are_ready() -> bool:
+    """Return whether all kernels lie compiled on the disk, so that a run starts at once."""
+    return INTERPRETED or _COMPLETE.exists()
+
+
+def compile_kernels() -> None:
+    """Have everything compiled, or loaded from the cache, that a run will need.
+
+    Without a cache this takes a while, so a process of its own compiles the scanner.
+    """
+    other = None
+    if not kernels_are_ready():
+        code = "from astray.flow.engine import compile_scanner; compile_scanner()"
+        other = subprocess.Popen([sys.executable, "-c", code])  # noqa: S603 - ourselves
+    compile_shard()
+    if other is not None:
+        other.wait()
+    compile_scanner()
+    if CACHE.is_dir():
+        _COMPLETE.touch()
+
+
+def compile_scanner() -> None:
+    """Compile, or load, what decoding needs."""
+    decode(Chunk("warm-up", 0, b'{"ts":1,"agent":"a","action":"b"}\n'), now_us=2**60)
+
+
+def compile_shard() -> None:
+    """Compile, or load, what a shard and a decider need."""
+    config = load_config()
+    events = [
+        Event(ts_us=hours * _HOUR_US, agent="a", action="b", resources=("c",), session=session)
+        for hours, session in ((9, "s"), (10, "t"), (30, "s"))
+    ]
+    rows, resources = rows_of(events)
+    decoded = Decoded(Chunk("warm-up", 0, b""), rows, resources, ())
+    shard = Shard(0, shard_settings(config, lowest_limits(config)), ["warm-up"])
+    records = shard.assess(decoded, rows["ts_us"].argsort())
+    Decider(config).decide([*records, *shard.open_sessions()])
+
+
+def run_flow(flow: Dataflow, interval_s: float, recovery: RecoveryConfig | None = None) -> None:
+    """Run a dataflow to the end of its sources; what a step raises comes as it is.
+
+    Raises
+    ------
+    RecoveryError
+        The engine cannot read or write its recovery store.
+    """
+    try:
+        with unwrapped():
+            run_main(flow, epoch_interval=timedelta(seconds=interval_s), recovery_config=recovery)
+    except RuntimeError as error:
+        if recovery is None or _ENGINE_DATABASE not in str(error):
+            raise
+        raise RecoveryError(f"{recovery.db_dir}: cannot be used: {error}") from None

@@ -1,0 +1,334 @@
+"""Sources: files, directories of files, standard input. An item is one poll's worth of lines.
+
+A source is read by one reader, so its order is kept. There is a fixed number of readers,
+which are what the engine knows, and a reader's state has the place of every source it ever
+read: a run may name other sources than the one before it, and go back to them later. The
+place is that of the next byte to hand over; an incomplete line is not handed over.
+"""
+
+import os
+import select
+import stat
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zlib import adler32
+
+from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+
+from astray.errors import ConfigError, SourceError
+from astray.events import Chunk
+from astray.flow.lines import CHUNK_BYTES_MAX, Lines
+from astray.flow.openfile import OpenFile, Place, ReplacedError
+
+STDIN = "-"
+_POLL = timedelta(milliseconds=20)
+_SILENT_AFTER = timedelta(seconds=30)
+_SUFFIXES = (".jsonl", ".jsonl.gz")
+
+Places = dict[str, tuple[str, int, int]]
+"""The places of sources by their names, as the engine keeps them."""
+
+READ_KEYS = 16
+"""The number of readers; a part of the state's address."""
+
+
+@dataclass
+class Progress:
+    """How far a source has been read, in bytes as they lie on disk; total 0: unknown."""
+
+    done: int = 0
+    total: int = 0
+
+
+@dataclass
+class Reading:
+    """What all sources of a run share: the wish to stop, and how far each has got."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    follow: bool = False
+    progress: dict[str, Progress] = field(default_factory=dict)
+    fault: SourceError | None = None
+
+    def fail(self, fault: SourceError) -> None:
+        """Stop, as a source cannot be read further: what has been read is dealt with first."""
+        self.fault = self.fault or fault
+        self.stop.set()
+
+    def raise_fault(self) -> None:
+        """Raise the error that has stopped the reading, if it was one."""
+        if self.fault is not None:
+            raise self.fault
+
+
+def check_sources(names: Sequence[str], *, follow: bool) -> None:
+    """Raise a `ConfigError` with everything that keeps these sources from being read."""
+    problems = list(_twice(names))
+    for name in dict.fromkeys(names):
+        problem = _problem(name, follow=follow)
+        if problem:
+            problems.append(problem)
+    if problems:
+        raise ConfigError(problems)
+
+
+def _twice(names: Sequence[str]) -> Iterator[str]:
+    """Say what would be read twice, also under another name."""
+    given: dict[str, str] = {}
+    for name in names:
+        path = name if name == STDIN else os.path.realpath(name)
+        if path in given:
+            yield f"source {name} is given twice"
+        given[path] = name
+    for path, name in given.items():
+        directory = str(Path(path).parent)
+        if directory in given and path.endswith(_SUFFIXES):
+            yield f"source {name} lies in {given[directory]}, which is given too"
+
+
+def _problem(name: str, *, follow: bool) -> str:
+    if name == STDIN:
+        return "" if sys.stdin else "-: there is no standard input"
+    path = Path(name)
+    try:
+        name.encode()  # the state knows sources by name
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            return "" if files_in(path) or follow else f"{name}: no .jsonl or .jsonl.gz file in it"
+        if not stat.S_ISREG(status.st_mode):
+            return f"{name}: neither a file nor a directory; redirect it and read -"
+        path.open("rb").close()
+    except SourceError as error:
+        return str(error)
+    except (OSError, ValueError) as error:
+        return f"{name}: {getattr(error, 'strerror', error)}"
+    if follow and path.suffix == ".gz":
+        return f"{name}: a compressed file cannot be followed"
+    return "" if follow or status.st_size else f"{name}: the file is empty"
+
+
+def files_in(directory: Path) -> list[Path]:
+    """Return the files of events in a directory, in the order of their names.
+
+    Raises
+    ------
+    SourceError
+        The directory cannot be read.
+    """
+    try:
+        with os.scandir(directory) as entries:
+            names = [entry.name for entry in entries if entry.is_file()]
+    except OSError as error:
+        raise SourceError(f"{directory}: cannot be read: {error.strerror}") from None
+    return [directory / name for name in sorted(names) if name.endswith(_SUFFIXES)]
+
+
+class Sources(FixedPartitionedSource[Chunk, Places]):
+    """The sources named on the command line, divided among the readers."""
+
+    def __init__(self, names: Sequence[str], reading: Reading) -> None:
+        self._names = list(names)
+        self._reading = reading
+
+    def list_parts(self) -> list[str]:
+        """Return the readers' keys."""
+        return [reader_key(number) for number in range(READ_KEYS)]
+
+    def build_part(self, step_id: str, for_part: str, resume_state: Places | None) -> "Reader":
+        """Return a reader that goes on where its sources were left."""
+        names = [name for name in self._names if reader_key(adler32(name.encode())) == for_part]
+        return Reader(names, self._reading, resume_state or {})
+
+
+def reader_key(number: int) -> str:
+    """Return the key of a reader in the dataflow."""
+    return f"reader-{number % READ_KEYS:02d}"
+
+
+class Reader(StatefulSourcePartition[Chunk, Places]):
+    """Reads its sources in turn, each until it ends."""
+
+    def __init__(self, names: Sequence[str], reading: Reading, places: Places) -> None:
+        self._reading = reading
+        self._places = dict(places)
+        self._sources = [
+            _source(name, reading, Place(*places.get(name, Place()))) for name in names
+        ]
+        self._last_data = datetime.now(UTC)
+
+    def next_batch(self) -> list[Chunk]:
+        """Return what can be read now; called by the engine, and must not wait."""
+        if not self._sources or self._reading.stop.is_set():
+            raise StopIteration
+        chunks: list[Chunk] = []
+        for source in self._sources:
+            try:
+                chunks.extend(source.next_chunks())
+            except SourceError as fault:
+                self._reading.fail(fault)  # the next poll finds it
+                break
+            place = source.place()
+            self._places[source.name] = (place.file, place.offset, place.mark)
+        self._sources = [source for source in self._sources if not source.ended]
+        if chunks:
+            self._last_data = datetime.now(UTC)
+        return chunks
+
+    def next_awake(self) -> datetime | None:
+        """Return when to ask again: at once while there is data."""
+        if not self._sources or datetime.now(UTC) - self._last_data < _POLL:
+            return None
+        return datetime.now(UTC) + _POLL
+
+    def snapshot(self) -> Places:
+        """Return the places of all sources it ever read."""
+        return dict(self._places)
+
+
+def _source(name: str, reading: Reading, place: Place) -> "Source":
+    return Stdin(name, reading) if name == STDIN else FileSource(name, reading, place)
+
+
+class Source:
+    """A source being read."""
+
+    def __init__(self, name: str, reading: Reading) -> None:
+        self.name = name
+        self.reading = reading
+        self.ended = False
+        self._last_data = datetime.now(UTC)
+        self._silent = False
+
+    def poll(self) -> list[Chunk] | None:
+        """Return the lines that lie ready, none when there are none now, None at the end."""
+        raise NotImplementedError
+
+    def place(self) -> Place:
+        """Return the place of the next byte to hand over."""
+        raise NotImplementedError
+
+    def next_chunks(self) -> list[Chunk]:
+        """Return what lies ready, and say so where nothing comes any more."""
+        chunks = self.poll()
+        if chunks is None:
+            self.ended = True
+            return [self._silence()]
+        if chunks:
+            self._last_data = datetime.now(UTC)
+            self._silent = False
+        elif not self._silent and datetime.now(UTC) - self._last_data > _SILENT_AFTER:
+            self._silent = True
+            return [self._silence()]
+        return chunks
+
+    def _silence(self) -> Chunk:
+        return Chunk(self.name, 0, b"", silent=True)
+
+
+class Stdin(Source):
+    """Standard input. What a crash has swallowed cannot be read again."""
+
+    def __init__(self, name: str, reading: Reading) -> None:
+        super().__init__(name, reading)
+        self._lines = Lines(name, name)
+        self._at_end = False
+
+    def poll(self) -> list[Chunk] | None:
+        """Return what lies ready."""
+        if self._at_end:
+            return None
+        ready, _, _ = select.select([sys.stdin], [], [], 0)
+        data = os.read(sys.stdin.fileno(), CHUNK_BYTES_MAX) if ready else b""
+        self._at_end = bool(ready) and not data
+        return list(self._lines.finish() if self._at_end else self._lines.feed(data))
+
+    def place(self) -> Place:
+        """Return the place of the next byte to hand over."""
+        return Place(offset=self._lines.offset)
+
+
+class FileSource(Source):
+    """A file, or the files of a directory one after the other."""
+
+    def __init__(self, name: str, reading: Reading, place: Place) -> None:
+        super().__init__(name, reading)
+        self._path = Path(name)
+        self._is_directory = self._path.is_dir()
+        self._place = place
+        self._open: OpenFile | None = None
+        self._progress = reading.progress.setdefault(name, Progress())
+        sizes = self._sizes()
+        self._progress.total = sum(sizes.values())
+        self._read_before = sum(size for file, size in sizes.items() if file < place.file)
+
+    def _paths(self) -> list[Path]:
+        if self._is_directory:
+            return files_in(self._path)
+        rotating = self.reading.follow and not self._path.exists()
+        return [] if rotating else [self._path]
+
+    def _sizes(self) -> dict[str, int]:
+        try:
+            return {path.name: path.stat().st_size for path in self._paths()}
+        except (OSError, SourceError):  # reading will tell
+            return {}
+
+    def poll(self) -> list[Chunk] | None:
+        """Return the next lines of the file, or go on to the one after it."""
+        if self._open is None:
+            self._open = self._enter()
+        if self._open is None:
+            return [] if self.reading.follow else None
+        data = self._open.read()
+        if not data and self._has_successor(self._open):
+            data = self._open.read()  # what was written until the successor came
+            if not data:
+                return self._leave(self._open)
+        self._progress.done = self._read_before + self._open.position
+        if data or self.reading.follow:
+            return list(self._open.lines.feed(data))
+        return list(self._open.lines.finish()) or None
+
+    def _enter(self) -> OpenFile | None:
+        """Open the file of the place, or the first after it if that is gone."""
+        for path in self._paths():
+            if not self._is_directory or path.name == self._place.file:
+                return self._opened(path, self._place)
+            if path.name > self._place.file:
+                return OpenFile(self.name, path, Place())
+        return None
+
+    def _opened(self, path: Path, place: Place) -> OpenFile:
+        try:
+            return OpenFile(self.name, path, place)
+        except ReplacedError:
+            if not self.reading.follow:
+                raise
+            return OpenFile(self.name, path, Place())  # rotated while nobody was reading
+
+    def _next(self, open_: OpenFile) -> str | None:
+        """Return the name of the file after an open one."""
+        return next((path.name for path in self._paths() if path.name > open_.path.name), None)
+
+    def _has_successor(self, open_: OpenFile) -> bool:
+        """Return whether nothing more will be written to a file: another has taken its place."""
+        if self._is_directory:
+            return self._next(open_) is not None
+        return self.reading.follow and open_.replaced()
+
+    def _leave(self, open_: OpenFile) -> list[Chunk]:
+        """Close a file that has been read to its end; return its last line, if it had no break."""
+        last = list(open_.lines.finish())
+        self._read_before += open_.position
+        successor = self._next(open_) if self._is_directory else ""
+        self._place = open_.place(named=True) if successor is None else Place(successor)
+        self._open = None
+        open_.close()
+        return last
+
+    def place(self) -> Place:
+        """Return the place of the next byte to hand over."""
+        return self._open.place(named=self._is_directory) if self._open else self._place

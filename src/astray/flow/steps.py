@@ -1,0 +1,183 @@
+"""The steps between source and sink: thin hosts of the core.
+
+Step names and keys are the address of the state: they are never renamed.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from bytewax.operators import StatefulBatchLogic
+from numpy.typing import NDArray
+
+from astray.baseline.records import Records
+from astray.baseline.settings import shard_settings
+from astray.baseline.shard import Shard
+from astray.config import Config
+from astray.decide.decider import Decider, Ruling
+from astray.decide.limits import lowest_limits, tag_patterns
+from astray.events import Chunk, Decoded, Reject, decode
+from astray.flow.counters import Counters
+from astray.flow.faults import leaving
+from astray.flow.tagging import Tagger
+
+READ, DECODE, REJECT, ROUTE, ASSESS, DECIDE, RECORD = STEPS = (
+    "read", "decode", "reject", "route", "assess", "decide", "record",
+)  # fmt: skip
+
+_MICROS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The part of a chunk that is a shard's: `order` are its rows. None may be; time passes."""
+
+    shard: int
+    decoded: Decoded
+    order: NDArray[np.intp]
+    tags: NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the steps of a dataflow share.
+
+    `durable`: there is a recovery store, so snapshots are worth making. `flush`: at the end
+    of the sources, report the sessions that are still open, without ending them. `watch` is
+    shown every decoded chunk.
+    """
+
+    config: Config
+    sources: Sequence[str]
+    counters: Counters
+    durable: bool = False
+    flush: bool = False
+    watch: Callable[[Decoded], None] | None = None
+
+
+TENANT_KEYS = 4
+"""Tenants are spread over so many deciders; a part of the state's address."""
+
+
+def tenant_key(number: int) -> str:
+    """Return the key of a decider in the dataflow."""
+    return f"tenants-{number:03d}"
+
+
+def shard_key(number: int) -> str:
+    """Return the key of a shard in the dataflow."""
+    return f"shard-{number:03d}"
+
+
+@leaving()
+def decode_step(context: Context, chunks: Iterable[Chunk]) -> list[Decoded]:
+    """Decode chunks."""
+    return [_decoded(context, chunk) for chunk in chunks]
+
+
+def _decoded(context: Context, chunk: Chunk) -> Decoded:
+    decoded = decode(chunk, int(time.time() * _MICROS))
+    context.counters.events += len(decoded.rows)
+    for reject in decoded.rejects:
+        context.counters.rejects[reject.reason] += 1
+    if context.watch is not None:
+        context.watch(decoded)
+    return decoded
+
+
+def rejects_of(decoded: Decoded) -> list[tuple[str, tuple[str, Reject]]]:
+    """Return the rejects of a chunk with the file they come from, keyed for their sink."""
+    origin = decoded.chunk.origin or decoded.chunk.source
+    return [(REJECT, (origin, reject)) for reject in decoded.rejects]
+
+
+class Route:
+    """Divides chunks among the shards; every shard gets every chunk, for the time in it."""
+
+    def __init__(self, config: Config) -> None:
+        self._shards = np.uint64(config.events.shards)
+        self._by_group = config.events.shard_by == "group"
+        self._tagger = Tagger(tag_patterns(config))
+
+    @leaving()
+    def __call__(self, chunks: Iterable[Decoded]) -> list[tuple[str, Part]]:
+        """Return the parts of chunks, with their shards' keys."""
+        return [part for decoded in chunks for part in self._parts(decoded)]
+
+    def _parts(self, decoded: Decoded) -> Iterator[tuple[str, Part]]:
+        rows = decoded.rows
+        tags = self._tagger.tags(decoded)
+        key = rows["agent"]
+        if self._by_group:
+            key = np.where(rows["group"] != 0, rows["group"], key)
+        shards = key % self._shards
+        for number in range(int(self._shards)):
+            order = np.flatnonzero(shards == number)
+            yield shard_key(number), Part(number, decoded, order, tags)
+
+
+class Assess(StatefulBatchLogic[Part, tuple[str, Records], bytes | None]):
+    """A shard in the dataflow."""
+
+    @leaving()
+    def __init__(self, context: Context, state: bytes | None) -> None:
+        self._context = context
+        self._settings = shard_settings(context.config, lowest_limits(context.config))
+        self._shard: Shard | None = None  # without a state, the first part tells its number
+        if state is not None:
+            self._shard = Shard.load(state, self._settings, context.sources)
+
+    @leaving()
+    def on_batch(self, values: list[Part]) -> tuple[list[tuple[str, Records]], bool]:
+        """Assess parts in order; called by the engine."""
+        if self._shard is None:
+            self._shard = Shard(values[0].shard, self._settings, self._context.sources)
+        out: list[tuple[str, Records]] = []
+        for part in values:
+            for records in self._shard.assess(part.decoded, part.order, part.tags):
+                out.extend(self._by_tenant(records))
+        self._context.counters.agents_of[self._shard.number] = self._shard.agents
+        return out, self.RETAIN
+
+    def on_eof(self) -> tuple[list[tuple[str, Records]], bool]:
+        """Report open sessions where the context asks for it; end none: they may go on."""
+        records = self._shard.open_sessions() if self._shard and self._context.flush else []
+        return [keyed for some in records for keyed in self._by_tenant(some)], self.RETAIN
+
+    def _by_tenant(self, records: Records) -> Iterator[tuple[str, Records]]:
+        """Send records to their tenants' deciders; the turn of a window concerns all of them."""
+        buckets = records.rows["tenant"] % np.uint64(TENANT_KEYS)
+        for bucket in range(TENANT_KEYS) if not len(buckets) else np.unique(buckets).tolist():
+            yield tenant_key(bucket), records.only(np.flatnonzero(buckets == bucket))
+
+    def snapshot(self) -> bytes | None:
+        """Return the shard's state; called by the engine at the end of every epoch."""
+        return self._shard.dump() if self._shard and self._context.durable else None
+
+
+def without_shard(
+    assessed: Iterable[tuple[str, tuple[str, Records]]],
+) -> list[tuple[str, Records]]:
+    """Return records with their tenants' keys; the engine has put their shards' before them."""
+    return [keyed for _, keyed in assessed]
+
+
+class Decide(StatefulBatchLogic[Records, Ruling, bytes | None]):
+    """A decider in the dataflow."""
+
+    @leaving()
+    def __init__(self, context: Context, state: bytes | None) -> None:
+        self._durable = context.durable
+        config = context.config
+        self._decider = Decider(config) if state is None else Decider.load(state, config)
+
+    @leaving()
+    def on_batch(self, values: list[Records]) -> tuple[list[Ruling], bool]:
+        """Decide about records; called by the engine."""
+        ruling = self._decider.decide(values)
+        return [ruling] if ruling.scored else [], self.RETAIN
+
+    def snapshot(self) -> bytes | None:
+        """Return the decider's state; called by the engine at the end of every epoch."""
+        return self._decider.dump() if self._durable else None
