@@ -1,0 +1,1 @@
+"""Tools for data scientists: simulate, replay, measure."""

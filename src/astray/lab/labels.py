@@ -1,0 +1,86 @@
+"""The answers of a recording: one labelled session a line."""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from astray.errors import ConfigError
+
+PROBLEMS_MAX = 20
+"""Bad lines that are named; further ones are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What is known of a session. `phase` is "warmup" or "test"; tests are measured."""
+
+    session: str
+    agent: str
+    bad: bool
+    attack: str
+    phase: str
+    first_bad_event: str
+
+
+def read_labels(path: Path) -> dict[tuple[str, str], Label]:
+    """Return the labels of a file by (agent, session).
+
+    Raises
+    ------
+    ConfigError
+        The file is not there or not readable, or lines of it are no labels: all are named.
+    """
+    labels, problems = {}, []
+    for number, line in _lines(path):
+        label = _label(line)
+        if isinstance(label, str):
+            problems.append(f"{path}:{number}: not a label: {label}")
+        else:
+            labels[label.agent, label.session] = label
+    if problems:
+        more = len(problems) - PROBLEMS_MAX
+        also = [f"{path}: and {more:,} more such lines"] if more > 0 else []
+        raise ConfigError([*problems[:PROBLEMS_MAX], *also])
+    return labels
+
+
+def _label(line: bytes) -> Label | str:
+    """Return the label in a line, or what is wrong with it."""
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return "not JSON"
+    if not isinstance(record, dict):
+        return "not an object"
+    for name in ("session", "agent"):
+        if not isinstance(record.get(name), str):
+            return f"{name} is not a text"
+    for name in ("attack", "phase", "first_bad_event"):
+        if not isinstance(record.get(name), str | None):
+            return f"{name} is neither a text nor null"
+    if record.get("label") not in (0, 1):
+        return "label is neither 0 nor 1"
+    return Label(
+        session=record["session"],
+        agent=record["agent"],
+        bad=bool(record["label"]),
+        attack=record.get("attack") or "",
+        phase=record.get("phase") or "test",
+        first_bad_event=record.get("first_bad_event") or "",
+    )
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    opened = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opened(path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield number, line
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError([f"{path}: cannot be read: {reason}"]) from None

@@ -1,0 +1,138 @@
+"""A recording through the real dataflow, as fast as it goes, and what would have come of it."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from astray.config import Config
+from astray.decide.decision import Decision
+from astray.flow.counters import Counters
+from astray.flow.dataflow import build_flow
+from astray.flow.engine import compile_kernels, run_flow
+from astray.flow.sinks import Calling, Collector, RejectsFile
+from astray.flow.sources import Reading, Sources, check_sources
+from astray.flow.steps import Context
+from astray.lab.labels import Label
+from astray.lab.metrics import pr_auc, roc_auc, threshold_at
+from astray.lab.sessions import Names, SessionScore, session_scores
+
+FALSE_RATES = (0.05, 0.01, 0.001)
+_EPOCH_S = 3600.0
+
+Labels = Mapping[tuple[str, str], Label]
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What came of a replay."""
+
+    counters: Counters
+    seconds: float
+    sessions: list[SessionScore]
+    decisions: list[Decision]
+    event_us: Mapping[str, int]
+
+    def summary(self, labels: Labels | None = None) -> dict[str, Any]:
+        """Return the replay in numbers; with labels, how good it was."""
+        summary: dict[str, Any] = {
+            "events": self.counters.events,
+            "rejects": self.counters.rejects.total(),
+            "rejects_by_reason": dict(self.counters.rejects),
+            "seconds": round(self.seconds, 3),
+            "events_per_second": round(self.counters.events / max(self.seconds, 1e-9)),
+            "sessions": len(self.sessions),
+            "agents": len({session.agent for session in self.sessions}),
+            "cases": len({decision.case for decision in self.decisions}),
+            "suspensions": len({d.case for d in self.decisions if d.suspends}),
+        }
+        if labels is not None:
+            summary["quality"] = quality(self.sessions, labels, self.event_us)
+        return summary
+
+
+def replay(
+    events: Path, config: Config, labels: Labels | None = None, rejects: Path | None = None
+) -> Replay:
+    """Replay a recording; a policy's mode "auto" enforces, as nothing is sent.
+
+    Raises
+    ------
+    ConfigError
+        The recording is not there or empty.
+    SourceError
+        It cannot be read to its end.
+    """
+    check_sources([str(events)], follow=False)
+    config = enforced(config)
+    compile_kernels()
+    wanted = {label.first_bad_event for label in (labels or {}).values()} - {""}
+    names, collector, counters = Names(wanted), Collector(), Counters()
+    context = Context(config, [str(events)], counters, flush=True, watch=names)
+    reading = Reading()
+    source = Sources([str(events)], reading)
+    started = time.perf_counter()
+    run_flow(build_flow(context, source, Calling(collector), RejectsFile(rejects)), _EPOCH_S)
+    reading.raise_fault()
+    seconds = time.perf_counter() - started
+    sessions = session_scores(collector.scored, collector.lines, names)
+    return Replay(counters, seconds, sessions, list(collector.decisions.values()), names.event_us)
+
+
+def enforced(config: Config) -> Config:
+    """Return the configuration with every mode that is "auto" enforcing."""
+
+    def of(policy: Any) -> Any:
+        return policy.model_copy(update={"mode": "enforce"}) if policy.mode == "auto" else policy
+
+    return config.model_copy(
+        update={
+            "default_policy": of(config.default_policy),
+            "policy": tuple(map(of, config.policy)),
+        }
+    )
+
+
+def quality(
+    sessions: list[SessionScore], labels: Labels, event_us: Mapping[str, int]
+) -> dict[str, Any]:
+    """Return how well the scores tell bad sessions from benign ones, over the test phase."""
+    tested = [
+        (session, label)
+        for session in sessions
+        if (label := labels.get((session.agent, session.session))) and label.phase == "test"
+    ]
+    n = np.array([session.n for session, _ in tested])
+    bad = np.array([label.bad for _, label in tested], np.bool_)
+    at = {rate: threshold_at(n[~bad], rate) for rate in FALSE_RATES}
+    reached = {rate: [s for s in tested if s[1].bad and s[0].n > at[rate]] for rate in at}
+    count = max(int(bad.sum()), 1)
+    return {
+        "sessions": len(tested),
+        "bad": int(bad.sum()),
+        "roc_auc": roc_auc(n, bad),
+        "pr_auc": pr_auc(n, bad),
+        "recall_at": {f"{rate}": len(reached[rate]) / count for rate in at},
+        "prevented_at": {
+            f"{rate}": sum(_in_time(s, label, at[rate], event_us) for s, label in found) / count
+            for rate, found in reached.items()
+        },
+        "false_rate": {
+            f"{rate}": {"nominal": rate, "realised": _share(n[~bad] >= 1 / rate)} for rate in at
+        },
+    }
+
+
+def _share(flags: Any) -> float:
+    return float(np.mean(flags)) if len(flags) else float("nan")
+
+
+def _in_time(session: SessionScore, label: Label, n: float, event_us: Mapping[str, int]) -> bool:
+    """Return whether a session was above a threshold at or before its first bad event."""
+    first_us = event_us.get(label.first_bad_event)
+    return first_us is not None and any(
+        ts_us <= first_us and reached > n for ts_us, reached in session.steps
+    )

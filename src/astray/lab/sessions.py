@@ -1,0 +1,111 @@
+"""A recording's sessions after a replay: one row each, with names and first crossings."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from astray.events import Decoded, Event, clock, parse_line
+from astray.events.ids import stable_ids
+
+LEVELS = (40.0, 60.0, 80.0)
+"""Scores whose first crossing is noted."""
+
+_ANY_TIME_US = 2**62
+
+
+@dataclass(slots=True)
+class SessionScore:
+    """A session as it ended: its final score, and where it first reached each level.
+
+    `steps` are the (time, n) at which it rose, for measuring delay.
+    """
+
+    session: str
+    agent: str
+    start_us: int
+    score: float = 0.0
+    n: float = 1.0
+    certified: bool = True
+    events: int = 0
+    crossed: dict[str, str | None] = field(
+        default_factory=lambda: {f"{level:.0f}": None for level in LEVELS}
+    )
+    steps: list[tuple[int, float]] = field(default_factory=list)
+
+    def as_json(self) -> bytes:
+        """Return the session as one line."""
+        names = ("session", "agent", "score", "n", "certified", "events", "crossed")
+        return orjson.dumps({name: getattr(self, name) for name in names}) + b"\n"
+
+
+class Names:
+    """Learns names of sessions and times of wanted events while a recording is decoded."""
+
+    def __init__(self, wanted_events: Collection[str] = ()) -> None:
+        self._names: dict[int, tuple[str, str]] = {}
+        events = sorted(wanted_events)
+        self._wanted = dict(zip(stable_ids(events).tolist(), events, strict=True))
+        self._wanted_ids = np.array(sorted(self._wanted), np.uint64)
+        self.event_us: dict[str, int] = {}
+
+    def __call__(self, decoded: Decoded) -> None:
+        """Look at a chunk."""
+        rows = decoded.rows
+        keys = np.where(rows["session"] != 0, rows["session"], rows["agent"])
+        distinct, first = np.unique(keys, return_index=True)
+        for key, row in zip(distinct.tolist(), first.tolist(), strict=True):
+            if key not in self._names:
+                event = parse_line(decoded.line(row), _ANY_TIME_US)
+                if isinstance(event, Event):
+                    self._names[key] = (event.agent, event.session)
+        for row in np.flatnonzero(np.isin(rows["event"], self._wanted_ids)).tolist():
+            self.event_us[self._wanted[int(rows["event"][row])]] = int(rows["ts_us"][row])
+
+    def of(self, session: int, agent: int, start_us: int) -> tuple[str, str]:
+        """Return agent and name of a session; without a name it is called by its start."""
+        named = self._names.get(session)
+        if named is not None and named[1]:
+            return named
+        agent_name = self._names[agent][0]
+        return agent_name, f"{agent_name}@{clock.iso(start_us)}"
+
+
+def session_scores(
+    scored: NDArray[Any], lines: Sequence[bytes], names: Names
+) -> list[SessionScore]:
+    """Return the sessions of a replay in the order in which they began.
+
+    `scored` are rows of `decider.SCORED`, `lines` the events they stood at.
+    """
+    found: dict[tuple[int, str], SessionScore] = {}
+    pieces: dict[tuple[int, int], int] = {}
+    columns = ("session", "agent", "start_us", "ts_us", "rows", "live", "certified", "n", "score")
+    for place, row in enumerate(zip(*(scored[name].tolist() for name in columns), strict=True)):
+        session, agent, start_us, ts_us, events, live, certified, n, score = row
+        agent_name, name = names.of(session, agent, start_us)
+        known = found.get((agent, name))
+        if known is None:
+            known = found[agent, name] = SessionScore(name, agent_name, start_us)
+        known.start_us = min(known.start_us, start_us)
+        known.events += events - pieces.get((session, start_us), 0)
+        pieces[session, start_us] = events
+        if n > known.n:
+            known.n, known.score, known.certified = n, score, certified
+            known.steps.append((ts_us, n))
+            if live and score >= LEVELS[0]:
+                _cross(known, score, lines[place])
+    return sorted(found.values(), key=attrgetter("start_us", "agent", "session"))
+
+
+def _cross(session: SessionScore, score: float, line: bytes) -> None:
+    event = parse_line(line, _ANY_TIME_US)
+    if not isinstance(event, Event):
+        return
+    for level in LEVELS:
+        if score >= level and session.crossed[f"{level:.0f}"] is None:
+            session.crossed[f"{level:.0f}"] = event.event_id or None
