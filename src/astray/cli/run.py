@@ -1,0 +1,110 @@
+"""`astray run`: watch a stream."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from astray.cli.common import ConfigFile, prepare, reporting
+from astray.cli.screen import Screen
+from astray.config import Config, Threshold, load_config, with_policies
+from astray.errors import ConfigError
+from astray.flow.counters import Counters
+from astray.flow.live import Live
+from astray.flow.sources import Reading
+
+SECRET_PLACE = "env:ASTRAY_WEBHOOK_SECRET"  # noqa: S105 - where it is, not what it is
+_SCORE_MAX = 120.0
+
+
+@reporting
+def run(
+    source: Annotated[
+        list[str],
+        typer.Option(
+            metavar="SOURCE",
+            help="A .jsonl or .jsonl.gz file, a directory of them, or - for standard input.",
+        ),
+    ],
+    config: ConfigFile = None,
+    store: Annotated[str | None, typer.Option(metavar="URL", help="The case store.")] = None,
+    webhook: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Where suspensions go; signed with the configured secret or, without one, "
+            "with ASTRAY_WEBHOOK_SECRET (whsec_...).",
+        ),
+    ] = None,
+    mode: Annotated[str | None, typer.Option(help="observe or enforce.")] = None,
+    alert_at: Annotated[float | None, typer.Option(help="Alert from this score on.")] = None,
+    suspend_at: Annotated[float | None, typer.Option(help="Suspend from this score on.")] = None,
+    alerts: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Append alerts here, one a line.")
+    ] = None,
+    rejects: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Keep lines here that are no events.")
+    ] = None,
+    recovery: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep the state here, and go on from it.")
+    ] = None,
+    *,
+    follow: Annotated[bool, typer.Option(help="Go on reading files that grow.")] = False,
+) -> None:
+    """Watch a stream: learn what agents do, alert, and have sessions suspended."""
+    overrides = _overrides(store=store, alerts=alerts, rejects=rejects)
+    configured = load_config(config, overrides)
+    if webhook is not None:
+        secret = configured.webhook[0].secret if configured.webhook else SECRET_PLACE
+        overrides["webhook"] = [{"url": webhook, "secret": secret}]
+        configured = load_config(config, overrides)
+    configured = with_thresholds(configured, mode, alert_at, suspend_at)
+    screen = Screen(configured.alerts.stdout)
+    reading, counters = Reading(follow=follow), Counters()
+    live = Live(configured, source, recovery, reading, counters, screen.alert)
+    live.check()
+    prepare(screen)
+    started_s = time.monotonic()
+    with screen.progress(reading, counters):
+        live.run()
+    _last_words(screen, counters, time.monotonic() - started_s)
+
+
+def _overrides(*, store: str | None, alerts: str | None, rejects: str | None) -> dict[str, Any]:
+    given = {"store": ("url", store), "alerts": ("file", alerts), "rejects": ("file", rejects)}
+    return {section: {key: value} for section, (key, value) in given.items() if value is not None}
+
+
+def with_thresholds(
+    config: Config, mode: str | None, alert_at: float | None, suspend_at: float | None
+) -> Config:
+    """Return the configuration with the command line's thresholds and mode in every policy."""
+    problems = [
+        f"{option}: a score lies above 0 and up to {_SCORE_MAX:g}, not at {score:g}"
+        for option, score in (("--alert-at", alert_at), ("--suspend-at", suspend_at))
+        if score is not None and not 0 < score <= _SCORE_MAX
+    ]
+    if mode not in (None, "observe", "enforce"):
+        problems.append(f"--mode: observe or enforce, not {mode}")
+    if problems:
+        raise ConfigError(problems)
+    changes: dict[str, Any] = {}
+    if mode is not None:
+        changes["mode"] = mode
+    if alert_at is not None:
+        changes["alert"] = Threshold(score=alert_at)
+    if suspend_at is not None:
+        changes["suspend"] = Threshold(score=suspend_at)
+    return with_policies(config, **changes) if changes else config
+
+
+def _last_words(screen: Screen, counters: Counters, elapsed_s: float) -> None:
+    rate = counters.events / max(elapsed_s, 1e-9)
+    decided = ", ".join(f"{count:,} {level}" for level, count in counters.decisions.items())
+    rejected = ", ".join(f"{count:,} {reason}" for reason, count in counters.rejects.items())
+    screen.say(
+        f"{counters.events:,} events of {counters.agents:,} agents in {elapsed_s:.1f} s "
+        f"({rate:,.0f}/s), {counters.sessions:,} sessions ended; decisions: {decided or 'none'}; "
+        f"rejects: {rejected or 'none'}"
+    )
