@@ -17,17 +17,23 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from astray.errors import ConfigError
 
-Globs = tuple[str, ...]
-Count = Annotated[int, Field(ge=1)]
+Array = Field(strict=False)
+"""TOML has arrays, where the configuration, which never changes, has tuples."""
+
+Globs = Annotated[tuple[str, ...], Array]
+Rows = Annotated[int, Field(ge=64)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 SecretPlace = Annotated[str, Field(pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$")]
 Timeout = Annotated[float, Field(gt=0, le=60)]
 Expiry = Annotated[float, Field(gt=0, le=86_400)]
 Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+")]
 
+POLICIES_MAX = 32
+"""The default one among them: a session's tags have two bits for each (`decide.limits`)."""
+
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Events(_Section):
@@ -50,9 +56,9 @@ class Baseline(_Section):
     half_life_days: Positive
     window_s: Positive
     known_weight: Annotated[float, Field(gt=0, lt=1)]
-    agents_max: Count
+    agents_max: Rows
     groups_max: Annotated[int, Field(ge=4)]
-    sessions_max: Count
+    sessions_max: Rows
     agent_pages_max: Annotated[int, Field(ge=1, le=1024)]
     group_pages_max: Annotated[int, Field(ge=1, le=1024)]
     session_pages_max: Annotated[int, Field(ge=1, le=64)]
@@ -132,7 +138,7 @@ class Webhook(_Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "default"
     url: Url
-    secret: SecretPlace | tuple[SecretPlace, ...]
+    secret: SecretPlace | Annotated[tuple[SecretPlace, ...], Field(min_length=1), Array]
     timeout_s: Timeout | None = None
     expires_s: Expiry | None = None
 
@@ -142,7 +148,7 @@ class Delivery(_Section):
 
     timeout_s: Timeout
     expires_s: Expiry
-    delays_s: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=32)]
+    delays_s: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=32), Array]
     flush_s: Annotated[float, Field(ge=0, le=60)]
 
 
@@ -180,8 +186,8 @@ class Config(_Section):
     learning: Learning
     reference: Reference
     default_policy: Policy
-    policy: tuple[Policy, ...] = ()
-    webhook: tuple[Webhook, ...] = ()
+    policy: Annotated[tuple[Policy, ...], Field(max_length=POLICIES_MAX - 1), Array] = ()
+    webhook: Annotated[tuple[Webhook, ...], Array] = ()
     delivery: Delivery
     store: Store
     alerts: Alerts
@@ -196,7 +202,14 @@ class Config(_Section):
         ):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
-                raise ValueError(f"{kind} names must differ: {', '.join(twice)}")
+                unnamed = "; without a name it is default" if "default" in twice else ""
+                raise ValueError(f"{kind} names must differ: {', '.join(twice)}{unnamed}")
+        return self
+
+    @model_validator(mode="after")
+    def _default_is_for_all(self) -> Self:
+        if self.default_policy.match != Match():
+            raise ValueError("default_policy is everyone's; match belongs to a [[policy]]")
         return self
 
     @property
@@ -217,6 +230,20 @@ class Config(_Section):
     def _hash(self, sections: set[str] | None) -> str:
         dumped = self.model_dump(mode="json", include=sections)
         return hashlib.sha256(orjson.dumps(dumped, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+
+_OWN = ("name", "match")
+"""What a policy does not inherit."""
+
+_MESSAGES = {
+    "extra_forbidden": "there is no such key",
+    "missing": "is missing",
+    "model_type": "should be a table",
+    "tuple_type": "should be an array",
+}
+"""What pydantic says in words of its own, in TOML's."""
+
+_PLACES = 'name where it is, "env:NAME" or "file:/path", never what it is; an array names several'
 
 
 def default_toml() -> str:
@@ -243,7 +270,8 @@ def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = 
     merged = _merged(merged, overrides or {})
     base = merged["default_policy"]
     if isinstance(base, dict) and isinstance(merged.get("policy"), list):
-        merged["policy"] = [_inheriting(base, policy) for policy in merged["policy"]]
+        inherited = {key: value for key, value in base.items() if key not in _OWN}
+        merged["policy"] = [_inheriting(inherited, policy) for policy in merged["policy"]]
     try:
         return Config.model_validate(merged)
     except ValidationError as error:
@@ -293,11 +321,19 @@ def _problems(error: ValidationError, place: str) -> Sequence[str]:
     """Return one sentence per mistake; what a policy has inherited is said once."""
     found: dict[str, None] = {}
     inherited = set()
-    for problem in error.errors():
-        where = [str(part) for part in problem["loc"]]
+    for problem in error.errors(include_input=False, include_url=False):
+        where, said = _said([str(part) for part in problem["loc"]], problem["type"], problem["msg"])
         if where[:1] == ["default_policy"]:
-            inherited.add((*where[1:], problem["msg"]))
-        elif where[:1] == ["policy"] and (*where[2:], problem["msg"]) in inherited:
+            inherited.add((*where[1:], said))
+        elif where[:1] == ["policy"] and (*where[2:], said) in inherited:
             continue
-        found[f"{place}: {'.'.join(where) or 'configuration'}: {problem['msg']}"] = None
+        found[": ".join(filter(None, (place, ".".join(where), said)))] = None
     return list(found)
+
+
+def _said(where: list[str], kind: str, message: str) -> tuple[list[str], str]:
+    """Return the key of a mistake and what is said of it, for people who write TOML."""
+    if where[:1] == ["webhook"] and where[2:3] == ["secret"] and kind != "missing":
+        return where[:3], _PLACES
+    said = _MESSAGES.get(kind, message).removeprefix("Value error, ").replace("Tuple", "Array")
+    return where, said[:1].lower() + said[1:]

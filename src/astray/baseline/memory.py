@@ -86,21 +86,29 @@ class Memory(NamedTuple):
         )
 
 
-def with_more_rows(memory: Memory, kind: int) -> Memory:
-    """Return the memory with twice the rows of one kind."""
+def with_more_rows(memory: Memory, kind: int, rows_max: int) -> Memory:
+    """Return the memory with up to twice the rows of one kind.
+
+    Lengths are powers of two, up to the cap. So a restored memory, which begins without room,
+    comes to the cap with the same event as one that was never written.
+    """
     name = ("agent", "group", "session")[kind]
-    rows = longer(getattr(memory, f"{name}s"))
+    rows = getattr(memory, f"{name}s")
+    rows = longer(rows, max(min(1 << len(rows).bit_length(), rows_max), _ROWS_MIN))
     grown = memory._replace(**{f"{name}s": rows, f"{name}_index": build_index(rows["key"])})
-    return grown._replace(taught=longer(memory.taught)) if kind == GROUPS else grown
+    if kind == GROUPS:
+        return grown._replace(taught=longer(memory.taught, len(rows)))
+    return grown
 
 
 def with_more_pages(memory: Memory) -> Memory:
-    """Return the memory with room for half as many pages again."""
-    return memory._replace(pages=longer(memory.pages, len(memory.pages) * 3 // 2))
+    """Return the memory with room for half as many pages again; a restored one has none left."""
+    more = max(len(memory.pages) * 3 // 2, _PAGES_MIN)
+    return memory._replace(pages=longer(memory.pages, more))
 
 
-def longer(rows: NDArray[Any], length: int = 0) -> NDArray[Any]:
-    """Return the rows with zeros after them: at least `length`, or twice as many."""
-    grown = np.zeros(max(length, len(rows)) if length else 2 * len(rows), rows.dtype)
+def longer(rows: NDArray[Any], length: int) -> NDArray[Any]:
+    """Return the rows with zeros after them: at least `length`."""
+    grown = np.zeros(max(length, len(rows)), rows.dtype)
     grown[: len(rows)] = rows
     return grown

@@ -85,8 +85,8 @@ def _new_agent(memory: Memory, settings: Any, event: Any) -> int:
     return row
 
 
-@compiled
-def few_buffers(memory: Memory) -> int:
+@inner
+def _few_buffers(memory: Memory) -> int:
     """Return what the end of a session could run out of, or `DONE`."""
     counters = memory.counters
     if used_pages(memory.pages) + _PAGES_MARGIN > len(memory.pages):
@@ -101,13 +101,18 @@ def few_buffers(memory: Memory) -> int:
 
 
 @inner
-def _few_rows(memory: Memory, settings: Any) -> int:
-    """Return which rows an event could run out of, or `DONE`."""
+def _few_rows(memory: Memory, settings: Any, agent_row: int) -> int:
+    """Return which rows an event could run out of, or `DONE`.
+
+    An event that is tried again after a shortage has its agent already, and must not ask for
+    room for it once more: somebody would be forgotten for nothing.
+    """
     used, vacant = memory.used, memory.vacant
-    if vacant[AGENTS] == 0 and used[AGENTS] == len(memory.agents):
-        return FEW_AGENTS
-    if used[GROUPS] + 2 > len(memory.groups) and used[GROUPS] < settings["groups_max"]:
-        return FEW_GROUPS
+    if agent_row < 0:
+        if vacant[AGENTS] == 0 and used[AGENTS] == len(memory.agents):
+            return FEW_AGENTS
+        if used[GROUPS] + 2 > len(memory.groups) and used[GROUPS] < settings["groups_max"]:
+            return FEW_GROUPS
     if vacant[SESSIONS] == 0 and used[SESSIONS] == len(memory.sessions):
         return FEW_SESSIONS
     return DONE
@@ -264,11 +269,11 @@ def end_idle(
     agent = memory.agents[agent_row]
     idle_since_us = now_us - settings["idle_us"]
     while agent["head"] > 0 and memory.sessions[agent["head"]]["last_us"] <= idle_since_us:
-        shortage = few_buffers(memory)
+        shortage = _few_buffers(memory)
         if shortage != DONE:
             return shortage
         end_session(memory, settings, scratch, int64(agent["head"]))
-    return few_buffers(memory)
+    return _few_buffers(memory)
 
 
 @inner
@@ -333,10 +338,10 @@ def observe(
     for place in range(first, end):
         row = order[place]
         event = rows[row]
-        shortage = _few_rows(memory, settings)
+        agent_row = find_row(memory.agent_index, event["agent"])
+        shortage = _few_rows(memory, settings, agent_row)
         if shortage != DONE:
             return place, shortage
-        agent_row = find_row(memory.agent_index, event["agent"])
         if agent_row < 0:
             agent_row = _new_agent(memory, settings, event)
         shortage = end_idle(memory, settings, scratch, agent_row, event["ts_us"])

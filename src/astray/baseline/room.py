@@ -18,15 +18,7 @@ from astray.baseline.memory import (
     with_more_pages,
     with_more_rows,
 )
-from astray.baseline.observe import (
-    DONE,
-    FEW_AGENTS,
-    FEW_GROUPS,
-    FEW_PAGES,
-    FEW_SESSIONS,
-    end_session,
-    few_buffers,
-)
+from astray.baseline.observe import FEW_AGENTS, FEW_GROUPS, FEW_PAGES, FEW_SESSIONS
 from astray.baseline.pages import release
 from astray.baseline.settings import ShardSettings
 from astray.baseline.turn import summed
@@ -37,22 +29,35 @@ _SESSIONS_COUNTED_MAX = 50
 _DAY_US = 86_400_000_000
 
 
-def make_room(
-    memory: Memory, settings: ShardSettings, shortage: int, scratch: NDArray[np.float32]
-) -> Memory:
+def sessions_must_end(memory: Memory, settings: ShardSettings, shortage: int) -> bool:
+    """Return whether only ending sessions before their time makes room."""
+    if shortage == FEW_SESSIONS:
+        return len(memory.sessions) >= settings.sessions_max
+    full = shortage == FEW_AGENTS and len(memory.agents) >= settings.agents_max
+    return full and not len(_resting(memory))
+
+
+def oldest_us(memory: Memory) -> int:
+    """Return a moment up to which a sixteenth of the open sessions had their latest event."""
+    last_us = memory.sessions["last_us"][memory.sessions["key"] != 0]
+    return int(
+        np.partition(last_us, len(last_us) // _SHARE_LEAVING)[len(last_us) // _SHARE_LEAVING]
+    )
+
+
+def make_room(memory: Memory, settings: ShardSettings, shortage: int) -> Memory:
     """Return the memory with room for what the loop was short of."""
     if shortage == FEW_PAGES:
         return with_more_pages(memory)
     if shortage == FEW_GROUPS:
-        return with_more_rows(memory, GROUPS)
+        return with_more_rows(memory, GROUPS, int(settings.loop["groups_max"]) + 2)
+    if shortage == FEW_SESSIONS:
+        return with_more_rows(memory, SESSIONS, settings.sessions_max)
     if shortage == FEW_AGENTS:
         if len(memory.agents) < settings.agents_max:
-            return with_more_rows(memory, AGENTS)
-        return _evict_agents(memory, settings, scratch)
-    if shortage == FEW_SESSIONS:
-        if len(memory.sessions) < settings.sessions_max:
-            return with_more_rows(memory, SESSIONS)
-        return _end_oldest(memory, settings, scratch)
+            return with_more_rows(memory, AGENTS, settings.agents_max)
+        _evict_agents(memory)
+        return memory
     return _with_short_pending(memory)
 
 
@@ -64,7 +69,7 @@ def _with_short_pending(memory: Memory) -> Memory:
     short = summed(memory.pending[:used])
     if len(short) > len(memory.pending) // 2:
         if len(memory.pending) < _PENDING_ROWS_MAX:
-            memory = memory._replace(pending=longer(memory.pending))
+            memory = memory._replace(pending=longer(memory.pending, 2 * len(memory.pending)))
         else:
             memory.counters[N_PENDING_LOST] += len(short) - len(memory.pending) // 2
             # Fingerprints are random, so this is a sample, and the same one for any order.
@@ -74,33 +79,18 @@ def _with_short_pending(memory: Memory) -> Memory:
     return memory
 
 
-def _oldest(worth_us: NDArray[np.int64], rows: NDArray[np.intp]) -> list[int]:
-    """Return the rows of least worth: a sixteenth of them, at least one."""
-    count = max(len(rows) // _SHARE_LEAVING, 1)
-    order: list[int] = rows[np.argsort(worth_us[rows], kind="stable")[:count]].tolist()
-    return order
+def _resting(memory: Memory) -> NDArray[np.intp]:
+    """Return the rows of agents without an open session."""
+    return np.flatnonzero((memory.agents["key"] != 0) & (memory.agents["head"] == 0))
 
 
-def _end_oldest(memory: Memory, settings: ShardSettings, scratch: NDArray[np.float32]) -> Memory:
-    """End the sessions longest without an event, as if they were idle."""
-    for row in _oldest(memory.sessions["last_us"], np.flatnonzero(memory.sessions["key"])):
-        if few_buffers(memory) == FEW_PAGES:
-            memory = with_more_pages(memory)
-        if few_buffers(memory) != DONE:
-            return memory  # the loop asks again once its buffers are flushed
-        with np.errstate(over="ignore"):
-            end_session(memory, settings.loop, scratch, row)
-    return memory
-
-
-def _evict_agents(memory: Memory, settings: ShardSettings, scratch: NDArray[np.float32]) -> Memory:
-    """Forget agents without an open session: those longest silent, young ones first."""
-    agents = memory.agents
-    resting = np.flatnonzero((agents["key"] != 0) & (agents["head"] == 0))
-    if not len(resting):
-        return _end_oldest(memory, settings, scratch)
-    worth_us = agents["last_us"] + np.minimum(agents["sessions"], _SESSIONS_COUNTED_MAX) * _DAY_US
-    for row in _oldest(worth_us, resting):
+def _evict_agents(memory: Memory) -> None:
+    """Forget a sixteenth of the resting agents: those longest silent, young ones first."""
+    agents, resting = memory.agents, _resting(memory)
+    credit = np.minimum(agents["sessions"], _SESSIONS_COUNTED_MAX).astype(np.int64)
+    worth_us = (agents["last_us"] + credit * _DAY_US)[resting]
+    count = max(len(resting) // _SHARE_LEAVING, 1)
+    for row in resting[np.argsort(worth_us, kind="stable")[:count]].tolist():
         agent = agents[row]
         with np.errstate(over="ignore"):
             drop_row(memory.agent_index, agent["key"])
@@ -109,4 +99,3 @@ def _evict_agents(memory: Memory, settings: ShardSettings, scratch: NDArray[np.f
         agent["run"] = memory.vacant[AGENTS]
         memory.vacant[AGENTS] = row
         memory.counters[N_EVICTED] += 1
-    return memory

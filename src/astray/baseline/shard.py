@@ -19,7 +19,7 @@ from astray.baseline.layout import STATISTICS
 from astray.baseline.memory import SESSIONS, Memory
 from astray.baseline.observe import DONE, observe, report_open
 from astray.baseline.records import Records
-from astray.baseline.room import make_room
+from astray.baseline.room import make_room, oldest_us, sessions_must_end
 from astray.baseline.settings import ShardSettings
 from astray.events import Decoded
 
@@ -93,8 +93,11 @@ class Shard:
                 self._make_room(shortage, decoded, out)
 
     def _make_room(self, shortage: int, decoded: Decoded, out: list[Records]) -> None:
-        self.memory = make_room(self.memory, self.settings, shortage, self._scratch)
-        self._collect(decoded, out)
+        if sessions_must_end(self.memory, self.settings, shortage):
+            idle_us = int(self.settings.loop["idle_us"])
+            self._end_idle(oldest_us(self.memory) + idle_us, decoded, out)
+        else:
+            self.memory = make_room(self.memory, self.settings, shortage)
 
     def _collect(self, decoded: Decoded, out: list[Records]) -> None:
         """Take what the loop has written out of its buffers."""
@@ -121,18 +124,22 @@ class Shard:
     def _turn(self, now_us: int, decoded: Decoded, out: list[Records]) -> None:
         """End what is idle, let peers learn, and enter the window of `now_us`."""
         first_us = now_us // self.settings.window_us * self.settings.window_us
-        row = 1
-        while row < self.memory.used[SESSIONS]:
-            row, shortage = turn.end_all_idle(
-                self.memory, self.settings.loop, self._scratch, row, first_us
-            )
-            self._collect(decoded, out)
-            if shortage != DONE:
-                self._make_room(shortage, decoded, out)
+        self._end_idle(first_us, decoded, out)
         self._teach()
         turn.fold_taught(self.memory)
         turn.fold_ranking(self.memory)
         self._enter(now_us, out)
+
+    def _end_idle(self, now_us: int, decoded: Decoded, out: list[Records]) -> None:
+        """End the sessions that are idle by `now_us`."""
+        row = 1
+        while row < self.memory.used[SESSIONS]:
+            row, shortage = turn.end_all_idle(
+                self.memory, self.settings.loop, self._scratch, row, now_us
+            )
+            self._collect(decoded, out)
+            if shortage != DONE:
+                self._make_room(shortage, decoded, out)
 
     def _teach(self) -> None:
         lessons = turn.lessons_of(self.memory)
@@ -143,7 +150,7 @@ class Shard:
                 self.memory, lessons, place, int(self.settings.loop["group_bits_max"])
             )
             if shortage != DONE:
-                self.memory = make_room(self.memory, self.settings, shortage, self._scratch)
+                self.memory = make_room(self.memory, self.settings, shortage)
 
     def open_sessions(self) -> list[Records]:
         """Return the open sessions as they stand, and change nothing."""

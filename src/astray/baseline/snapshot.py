@@ -1,6 +1,7 @@
 """A shard as bytes and back.
 
-What can be rebuilt (the indexes, the odds) is left out, and so is room for growth.
+What can be rebuilt (the indexes, the odds) is left out, and so is room for growth. Lessons that
+wait for the turn of the window are summed up: when the memory did so last is no part of it.
 """
 
 from typing import Any
@@ -13,13 +14,16 @@ from astray.baseline.clocks import Clocks
 from astray.baseline.findings import Findings
 from astray.baseline.memory import AGENTS, GROUPS, SESSIONS, Memory
 from astray.baseline.pages import used_pages
+from astray.baseline.turn import summed
 
 _KIND = "shard"
 
 
 def dump(number: int, memory: Memory, findings: Findings, clocks: Clocks) -> bytes:
     """Return a shard as bytes."""
-    used = memory.used
+    used, counters = memory.used, memory.counters.copy()
+    pending = summed(memory.pending[: counters[PENDING_USED]])
+    counters[PENDING_USED] = len(pending)
     arrays: dict[str, NDArray[Any]] = {
         "agents": memory.agents[: used[AGENTS]],
         "groups": memory.groups[: used[GROUPS]],
@@ -30,9 +34,9 @@ def dump(number: int, memory: Memory, findings: Findings, clocks: Clocks) -> byt
         "window": memory.window,
         "tally": memory.tally,
         "recent": memory.recent,
-        "counters": memory.counters,
+        "counters": counters,
         "taught": memory.taught[: used[GROUPS]],
-        "pending": memory.pending[: memory.counters[PENDING_USED]],
+        "pending": pending,
     }
     meta = {"number": number, "findings": findings.dump(), "clocks": clocks.dump()}
     return blob.pack(_KIND, meta, arrays)
