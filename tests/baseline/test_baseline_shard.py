@@ -1,0 +1,141 @@
+"""A shard as bytes: what is refused, and small examples of what a baseline is."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from astray.baseline.layout import NOVELTY_LARGEST, TOTALS
+from astray.baseline.shard import Shard
+from astray.errors import StateError
+from astray.events import Event
+from core import feed, new_shard, small_config
+from strategies import NOW_US
+
+_HOUR_US = 3_600_000_000
+_DAY_US = 24 * _HOUR_US
+_START_US = NOW_US - 100 * _DAY_US - NOW_US % _HOUR_US
+_CONFIG = small_config()
+
+
+def _event(ts_us, session, resource, agent="bot", **other):
+    return Event(
+        ts_us=ts_us, agent=agent, action="read", session=session, resources=(resource,), **other
+    )
+
+
+def _daily(days, agent="bot", sizes=(100,)):
+    return [
+        _event(
+            _START_US + day * _DAY_US, f"{agent}-{day}", "ledger", agent,
+            bytes=sizes[day % len(sizes)], session_end=True,
+        )
+        for day in range(days)
+    ]  # fmt: skip
+
+
+def _ended(records):
+    return [row for some in records for row in some.rows if row["row"] < 0]
+
+
+@pytest.fixture(scope="module")
+def state():
+    """Return the bytes of a shard after some days."""
+    shard = new_shard(_CONFIG)
+    feed(shard, _daily(5))
+    return shard.dump()
+
+
+@given(st.data())
+def test_any_damage_to_a_state_is_noticed(state, data):
+    """One changed byte anywhere, and the bytes are refused with a sentence."""
+    at = data.draw(st.integers(0, len(state) - 1))
+    damaged = bytearray(state)
+    damaged[at] ^= data.draw(st.integers(1, 255))
+
+    with pytest.raises(StateError, match=r"\w+"):
+        Shard.load(bytes(damaged), new_shard(_CONFIG).settings, ["source"])
+
+
+@given(st.data())
+def test_a_state_that_was_cut_off_is_refused(state, data):
+    """Fewer bytes than were written are no state."""
+    size = data.draw(st.integers(0, len(state) - 1))
+
+    with pytest.raises(StateError):
+        Shard.load(state[:size], new_shard(_CONFIG).settings, ["source"])
+
+
+def test_what_an_agent_does_every_day_is_not_new():
+    """After some days the same read carries no bits, and another one does."""
+    shard = new_shard(_CONFIG)
+    feed(shard, _daily(10))
+    usual = _event(_START_US + 10 * _DAY_US, "usual", "ledger", session_end=True)
+    other = _event(_START_US + 11 * _DAY_US, "other", "payroll", session_end=True)
+
+    calm, odd = _ended(feed(shard, [usual])), _ended(feed(shard, [other]))
+
+    assert calm[0]["statistic"][NOVELTY_LARGEST] == pytest.approx(0.0, abs=0.05)
+    assert odd[0]["statistic"][NOVELTY_LARGEST] > 4.0
+
+
+def test_a_constant_agents_burst_is_seen():
+    """An agent that never varied moves ten thousand times its bytes."""
+    shard = new_shard(_CONFIG)
+    feed(shard, _daily(30))
+    burst = _event(_START_US + 30 * _DAY_US, "burst", "ledger", bytes=1_000_000, session_end=True)
+
+    (row,) = _ended(feed(shard, [burst]))
+
+    assert row["statistic"][-1 - len(TOTALS) + TOTALS.index("bytes")] > 10.0
+
+
+def test_an_agent_of_varying_sizes_may_vary():
+    """What is a burst for one agent is a usual day for another."""
+    shard = new_shard(_CONFIG)
+    feed(shard, _daily(30, sizes=(10, 1_000_000, 300, 50_000)))
+    large = _event(_START_US + 30 * _DAY_US, "large", "ledger", bytes=1_000_000, session_end=True)
+
+    (row,) = _ended(feed(shard, [large]))
+
+    assert row["statistic"][-1 - len(TOTALS) + TOTALS.index("bytes")] < 5.0
+
+
+def test_a_session_is_cut_at_its_most_events():
+    """A session that never ends is judged in pieces."""
+    config = small_config(sessions={"events_max": 10})
+    shard = new_shard(config)
+    events = [_event(_START_US + n, "endless", "ledger") for n in range(25)]
+
+    ended = _ended(feed(shard, events))
+
+    assert [int(row["rows"]) for row in ended] == [10, 10]
+
+
+def test_a_session_ends_when_it_is_idle():
+    """The next event after half an hour opens another session, under the same name too."""
+    shard = new_shard(_CONFIG)
+    events = [_event(_START_US, "s", "a"), _event(_START_US + _HOUR_US // 2, "s", "a")]
+
+    ended = _ended(feed(shard, events))
+
+    assert [int(row["start_us"]) for row in ended] == [_START_US]
+
+
+def test_tenants_share_nothing():
+    """Two tenants' agents, groups and fleets are strangers, whatever they are called."""
+    alone, beside = new_shard(_CONFIG), new_shard(_CONFIG)
+    ours = [_event(e.ts_us, e.session, "ledger", "ours", tenant="us", group="g") for e in _daily(9)]
+    theirs = [
+        _event(e.ts_us + 1, e.session, "loot", "theirs", tenant="them", group="g")
+        for e in _daily(9)
+    ]
+    both = sorted([*ours, *theirs], key=lambda event: event.ts_us)
+    last = _event(_START_US + 9 * _DAY_US, "x", "loot", "ours", tenant="us", session_end=True)
+
+    feed(alone, ours)
+    feed(beside, both)
+    (alone_row,) = _ended(feed(alone, [last]))[-1:]
+    (beside_row,) = _ended(feed(beside, [last]))[-1:]
+
+    assert np.array_equal(alone_row["statistic"][:6], beside_row["statistic"][:6])
