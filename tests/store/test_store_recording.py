@@ -249,3 +249,16 @@ def test_neither_repetition_nor_order_nor_batches_change_what_is_held(data: st.D
     assert anyhow == once
     for session in {decision.session for decision in decisions}:
         assert 1 <= sum(text.startswith(f"{session} ") for text in said) <= ALERTS_MAX
+
+
+def test_a_mark_is_remembered_per_reader_also_by_another_process(tmp_path: Path) -> None:
+    """What one reader of alerts has taken says nothing about another, and outlives the store."""
+    url = f"sqlite:///{tmp_path / 'cases.db'}"
+    with Store.open(url) as store:
+        store.set_mark("alerts:a", 3)
+        store.set_mark("alerts:a", 7)
+        store.set_mark("alerts:b", 2)
+    with Store.open(url) as store:
+        marks = [store.mark(name) for name in ("alerts:a", "alerts:b", "alerts:c")]
+
+    assert marks == [7, 2, 0]
