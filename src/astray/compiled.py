@@ -11,6 +11,7 @@ not the files of what it calls, so the cache has a directory of its own for ever
 the sources.
 """
 
+import atexit
 import contextlib
 import hashlib
 import os
@@ -35,6 +36,9 @@ _PACKAGE = Path(__file__).parent
 _ROOMS = ("events", "baseline", "calibrate")
 _PREFIX = "kernels-"
 _KEPT = 4
+
+COMPLETE = "complete"
+"""A file in the cache that says that all kernels are there."""
 
 
 _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
@@ -66,9 +70,24 @@ def _cache_directory() -> Path:
     with contextlib.suppress(RuntimeError):  # nobody's home
         homes.append(Path.home() / ".cache" / "astray")
     for home in homes:
-        if (home / name).is_dir() or _make(home / name):
+        if _make(home / name):
             return home / name
-    return Path(tempfile.mkdtemp(prefix="astray-"))  # compiled anew each time, but only by us
+    return _own_copy([home / name for home in homes])
+
+
+def _own_copy(places: list[Path]) -> Path:
+    """Return a directory of this process alone, with what somebody else has compiled.
+
+    numba reads a cache only where it could write: without this a container with a read-only
+    root would compile at every start.
+    """
+    own = Path(tempfile.mkdtemp(prefix="astray-"))
+    atexit.register(shutil.rmtree, own, ignore_errors=True)
+    for place in places:
+        if (place / COMPLETE).is_file():
+            shutil.copytree(place, own, dirs_exist_ok=True)
+            break
+    return own
 
 
 def _make(directory: Path) -> bool:

@@ -10,7 +10,7 @@ from bytewax.testing import run_main
 
 from astray.baseline.settings import shard_settings
 from astray.baseline.shard import Shard
-from astray.compiled import CACHE, INTERPRETED
+from astray.compiled import CACHE, COMPLETE, INTERPRETED
 from astray.config import load_config
 from astray.decide.decider import Decider
 from astray.decide.limits import lowest_limits
@@ -20,7 +20,7 @@ from astray.events.decoding import rows_of
 from astray.flow.faults import unwrapped
 
 _HOUR_US = 3_600_000_000
-_COMPLETE = CACHE / "complete"
+_COMPLETE = CACHE / COMPLETE
 _ENGINE_DATABASE = "Sqlite"
 
 
