@@ -68,12 +68,12 @@ def _watch(screen: Screen, recording: Recording, scratch: Path) -> bool:
     show = _Show(screen)
     with Receiver([secret_from(f"env:{_SECRET}", environment)], show.receive) as receiver:
         config = _config(receiver.url, scratch)
-        counters = Counters()
+        learnt, counters = Counters(), Counters()
         started_s = time.monotonic()
         quiet = with_thresholds(config, "observe", _NEVER, _NEVER)
         screen.say("history first: learning from the part before the attacks ...")
         learning = Live(
-            quiet, [str(history)], scratch / "state", counters=counters, environment=environment
+            quiet, [str(history)], scratch / "state", counters=learnt, environment=environment
         )
         _run(screen, learning)
         screen.say(f"a receiver listens at {receiver.url} and verifies signatures; now live:")
@@ -87,7 +87,9 @@ def _watch(screen: Screen, recording: Recording, scratch: Path) -> bool:
             cases = store.cases(_CASES_MAX)
         suspended = [case for case in cases if case.level is Level.SUSPEND]
         receiver.wait_for(len(suspended), _ARRIVAL_S)
-        _summary(screen, recording, counters, elapsed_s, cases, receiver)
+        rate = f"{learnt.events + counters.events:,} in {elapsed_s:.1f} s"
+        screen.say(f"events {rate}, {(learnt.events + counters.events) / elapsed_s:,.0f} events/s")
+        _summary(screen, recording, counters, cases, receiver)
         return bool(suspended) and len(receiver.deliveries) == len(suspended)
 
 
@@ -156,20 +158,24 @@ def _summary(
     screen: Screen,
     recording: Recording,
     counters: Counters,
-    elapsed_s: float,
     cases: list[Case],
     receiver: Receiver,
 ) -> None:
-    suspended = sum(1 for case in cases if case.level is Level.SUSPEND)
+    bad = {(label["agent"], label["session"]) for label in recording.labels if label["label"]}
+    suspended = [case for case in cases if case.level is Level.SUSPEND]
+    wrongly = sum((case.agent, case.session) not in bad for case in suspended)
     repeats = sum(received.repeats for received in receiver.deliveries.values())
     table = Table.grid(padding=(0, 2))
-    table.add_row("events", f"{counters.events:,} in {elapsed_s:.1f} s")
-    table.add_row("events/s", f"{counters.events / elapsed_s:,.0f}")
     table.add_row("agents learnt", f"{counters.agents:,}")
-    table.add_row("sessions", f"{len(recording.labels):,}")
+    table.add_row("sessions", f"{len(recording.labels):,}, of which {counters.sessions:,} live")
     table.add_row("alerts", f"{len(cases):,}, one per session, from score {_ALERT_AT:g} on")
-    table.add_row("suspensions", f"{suspended:,} sent, from score {_SUSPEND_AT:g} on")
+    table.add_row("suspensions", f"{len(suspended):,} sent, from score {_SUSPEND_AT:g} on")
     table.add_row("received", f"{len(receiver.deliveries):,} acknowledged, {repeats} repeats")
+    table.add_row(
+        "false ones",
+        f"{wrongly:,}, {wrongly / max(counters.sessions, 1):.2%} of the live sessions; "
+        f"score {_SUSPEND_AT:g} accepts {10 ** (-_SUSPEND_AT / 20):.2%}",
+    )
     screen.console.print(table)
     screen.console.print(_caught(recording, cases))
 
