@@ -30,7 +30,7 @@ def pack(kind: str, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]])
     ]
     header = orjson.dumps({"kind": kind, "meta": meta, "arrays": described})
     body = b"".join((header, *(array.tobytes() for array in arrays.values())))
-    return _FRAME.pack(_MAGIC, SCHEMA_VERSION, zlib.crc32(body), len(header)) + body
+    return _FRAME.pack(_MAGIC, SCHEMA_VERSION, _crc(body, len(header)), len(header)) + body
 
 
 def unpack(blob: bytes, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -60,12 +60,16 @@ def _header(blob: bytes, kind: str) -> tuple[dict[str, Any], int]:
             f"the {kind} state has schema version {version}; this astray reads {SCHEMA_VERSION}"
         )
     body = memoryview(blob)[_FRAME.size :]
-    if zlib.crc32(body) != crc:
+    if _crc(body, header_size) != crc:
         raise StateError(f"the {kind} state is damaged: its checksum does not match")
     header = orjson.loads(body[:header_size])
     if header["kind"] != kind:
         raise StateError(f"expected {kind} state, found {header['kind']} state")
     return header, _FRAME.size + header_size
+
+
+def _crc(body: bytes | memoryview, header_size: int) -> int:
+    return zlib.crc32(body, header_size)  # begun with the size, which is thereby checked too
 
 
 def _tuples(descr: Any) -> Any:
