@@ -1,9 +1,10 @@
 """Alerts as OCSF 1.8.0 Detection Findings (class 2004).
 
-An AI agent is the actor of the evidence, never OCSF's `agent`, which is a sensor. What OCSF
-has no attribute for is under `unmapped`.
+An AI agent is the actor of the evidence, never OCSF's `agent`, which is a sensor, and its
+principal the user. What OCSF has no attribute for is under `unmapped`.
 """
 
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -24,9 +25,29 @@ _PRODUCT = {"name": "astray", "vendor_name": "astray", "version": version("astra
 _RESOURCE_CHANNELS = ("resource", "pair", "forbidden_resources")
 
 
+FINDING_BYTES_MAX = 256 * 1024
+"""Texts of events are bounded, and so is a finding; most receivers take this much in a line."""
+
+_WHY_NOT = {
+    Withheld.OBSERVE: "its policy only observes",
+    Withheld.UNCERTIFIED: "the reference is too short to certify its score",
+    Withheld.YOUNG: "the agent is too new to be judged by its score",
+    Withheld.NEVER_SUSPEND: "its policy never suspends this agent",
+    Withheld.BREAKER: "too many sessions were suspended in this hour",
+}
+
+
 def finding(decision: Decision, *, update: bool) -> bytes:
-    """Return the finding of a case that is new or, with `update`, has become worse."""
-    return orjson.dumps(_finding(decision, update=update))
+    """Return the finding of a case that is new or, with `update`, has become worse.
+
+    What would make it longer than `FINDING_BYTES_MAX` is left out: the last of the evidence.
+    """
+    told = decision
+    found = orjson.dumps(_finding(told, update=update))
+    while len(found) > FINDING_BYTES_MAX and len(told.evidence) > 1:
+        told = replace(told, evidence=told.evidence[:-1])
+        found = orjson.dumps(_finding(told, update=update))
+    return found
 
 
 def _finding(decision: Decision, *, update: bool) -> dict[str, Any]:
@@ -69,8 +90,8 @@ def _finding(decision: Decision, *, update: bool) -> dict[str, Any]:
 def _title(decision: Decision) -> str:
     if decision.level is Level.SUSPEND:
         return f"Session of {decision.agent} suspended"
-    if decision.level is Level.WITHHELD:
-        return f"Session of {decision.agent} would be suspended ({decision.withheld})"
+    if decision.withheld is not Withheld.NOTHING:
+        return f"Session of {decision.agent} not suspended: {_WHY_NOT[decision.withheld]}"
     return f"Session of {decision.agent} is unlike its baseline"
 
 
@@ -93,20 +114,18 @@ def _resources(decision: Decision) -> list[str]:
 
 
 def _actor(decision: Decision) -> dict[str, Any]:
-    actor: dict[str, Any] = {
+    return {
         "app_uid": decision.agent,
         "app_name": decision.agent,
         "user": {"uid": decision.agent, "type_id": _SERVICE_USER},
         "session": {"uid": decision.session},
     }
-    if decision.principal:
-        actor["invoked_by"] = decision.principal
-    return actor
 
 
 def _evidence(decision: Decision, reason: Evidence) -> dict[str, Any]:
     return {
         "actor": _actor(decision),
+        **({"user": {"uid": decision.principal}} if decision.principal else {}),
         "data": {
             "sentence": reason.sentence,
             "channel": reason.channel,

@@ -23,6 +23,7 @@ from astray.baseline.layout import (
     FAILURES,
     FIRST_TOTAL,
     IMPERSONATION,
+    LARGEST,
     LEVELS,
     NEW_ITEMS,
     PAIR,
@@ -53,7 +54,7 @@ _DAY_HOURS = 24
 
 _DID = {
     ACTION: ("did {}, which", "done"),
-    TRANSITION: ("went on to {} in an order that", "followed"),
+    TRANSITION: ("took a step to {} that", "taken"),
     RESOURCE: ("touched {}, which", "touched"),
     PAIR: ("did {}, which", "done"),
     SOURCE: ("came from {}, which", "come from"),
@@ -62,6 +63,15 @@ _DID = {
 }
 """What a session did with something new, and what nobody had ever done."""
 
+_UNNAMED = {
+    ACTION: "an action",
+    TRANSITION: "an action",
+    RESOURCE: "a resource",
+    PAIR: "something on a resource",
+    SOURCE: "a source",
+    PRINCIPAL: "somebody",
+    CALLEE: "an agent",
+}
 _THINGS = {
     ACTION: "actions",
     TRANSITION: "steps",
@@ -80,8 +90,19 @@ _COUNTS = {
     EVENTS: ("event", "events"),
     FAILURES: ("failure", "failures"),
     DENIALS: ("denial", "denials"),
+    BURST: ("event", "events"),
     NEW_ITEMS: ("thing that was new to it", "things that were new to it"),
 }
+_HAD = {
+    EVENTS: "had {} in this session",
+    BYTES: "moved {} in this session",
+    LARGEST: "moved {} in one event of this session",
+    FAILURES: "had {} in this session",
+    DENIALS: "had {} in this session",
+    BURST: "had up to {} within 10 s",
+    NEW_ITEMS: "met {} in this session",
+}
+"""What a session added up to."""
 
 
 def evidence_of(
@@ -116,7 +137,7 @@ def _whole(found: Sequence[Evidence], event: Event) -> tuple[Evidence, ...]:
     rest = 1.0 - share
     if rest < _SHARE_MIN:
         return tuple(replace(reason, share=reason.share / share) for reason in told)
-    sentence = f"{event.agent}: the rest of the score is small things, each a little unusual"
+    sentence = f"{event.agent} did more that is a little unusual, each thing too little to tell"
     return (*told, Evidence("other", "", "agent", "", "", 0.0, rest, (), sentence))
 
 
@@ -136,23 +157,25 @@ def _novelty(
         return
     most = float(bits[:IMPERSONATION].max())
     things = wording.counted(float(record["total"][NEW_ITEMS]), *_COUNTS[NEW_ITEMS])
-    sentence = f"{event.agent} met {things}, and no single one was rare"
+    sentence = f"{event.agent} met {things}; no single one of them says much"
     yield Evidence("novelty", "", "agent", things, "fewer", most, share, (), sentence)
 
 
 def _new(finding: Finding, share: float, event: Event) -> Evidence:
     line = parse_line(finding.line, _ANY_TIME_US)
-    item = _item(finding, line) if isinstance(line, Event) else ""
-    event_id = line.event_id if isinstance(line, Event) else ""
+    known = line if isinstance(line, Event) else None
+    item = _item(finding, known) if known else ""
+    seen = f"{known.action} on {item}" if known and item and finding.channel == PAIR else item
+    event_id = known.event_id if known else ""
     channel, level = CHANNELS[finding.channel], LEVELS[finding.level]
     verb, done = _DID[finding.channel]
-    did = verb.format(item or f"an unnamed {channel}")
+    did = verb.format(seen or _UNNAMED[finding.channel])
     usual = wording.share_new(max(finding.rate, RATE_MIN), _THINGS[finding.channel])
     return Evidence(
         channel=channel,
         item=item,
         level=level,
-        seen=item,
+        seen=seen,
         usual=usual,
         bits=finding.bits,
         share=share,
@@ -166,8 +189,7 @@ def _item(finding: Finding, line: Event) -> str:
     if finding.channel in (RESOURCE, PAIR):
         if not 0 <= finding.place < len(line.resources):
             return ""
-        resource = line.resources[finding.place]
-        return resource if finding.channel == RESOURCE else f"{line.action} on {resource}"
+        return line.resources[finding.place]
     texts = {SOURCE: line.source, PRINCIPAL: line.principal, CALLEE: line.target_agent}
     return texts.get(finding.channel, line.action)
 
@@ -210,7 +232,7 @@ def _totals(
             bits=float(bits[FIRST_TOTAL + total]),
             share=float(shares[FIRST_TOTAL + total]),
             event_ids=_ids(event),
-            sentence=f"{event.agent}: {seen} in this session; {usual}",
+            sentence=f"{event.agent} {_HAD[total].format(seen)}; {usual}",
         )
 
 
@@ -221,12 +243,9 @@ def _from_log(value: float) -> float:
 def _amounts(total: int, value: float, median: float, most: float) -> tuple[str, str]:
     """Return a total and what is usual of it."""
     if total in _COUNTS:
-        return wording.counted(value, *_COUNTS[total]), wording.usual_count(median, most)
-    if total == BURST:
-        usual = wording.usual_amount(wording.number(median), wording.number(most))
-        return f"up to {wording.counted(value, 'event', 'events')} within 10 s", usual
-    seen = wording.size(value) if total == BYTES else f"{wording.size(value)} in one event"
-    return seen, wording.usual_amount(wording.size(median), wording.size(most))
+        # The leaky bucket of a burst holds parts of events.
+        return wording.counted(round(value), *_COUNTS[total]), wording.usual_count(median, most)
+    return wording.size(value), wording.usual_size(median, most)
 
 
 def _rhythm(

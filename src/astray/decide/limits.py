@@ -20,14 +20,14 @@ DENIED_EVENTS_MIN = 10
 _MICROS = 1_000_000
 _FOREVER_US = 2**62
 
-_FORBIDDEN = {
-    "forbidden_actions": "a forbidden action",
-    "forbidden_resources": "a forbidden resource",
-}
+_BY_NAME = ("forbidden_actions", "forbidden_resources")
+_EARLIER = "something earlier in this session"
+_ITEMS_TOLD_MAX = 3
+"""Forbidden things that are named; an event has up to 32 resources of up to a kilobyte."""
 _DID = {
-    "events_per_minute": "did {} within a minute",
+    "events_per_minute": "had {} within a minute",
     "bytes_per_session": "moved {} in this session",
-    "events_per_session": "did {} in this session",
+    "events_per_session": "had {} in this session",
     "session_length_s": "has kept this session open for {}",
     "denied_share": "was denied {} of the events of this session",
     "forbidden_actions": "did {}",
@@ -46,7 +46,7 @@ def lowest_limits(config: Config) -> dict[str, float]:
         "limit_minute": lowest("events_per_minute"),
         "limit_bytes": lowest("bytes_per_session"),
         "limit_events": lowest("events_per_session"),
-        "limit_denied": lowest("denied_share"),
+        "limit_denied": min(lowest("denied_share"), 1.0),  # infinity times no events is no number
         "limit_denied_events": DENIED_EVENTS_MIN,
         "limit_length_us": min(lowest("session_length_s") * _MICROS, _FOREVER_US),
     }
@@ -102,10 +102,10 @@ def exceeded(limits: Limits, place: int, record: NDArray[np.void]) -> Exceeded |
 def limit_evidence(beyond: Exceeded, limits: Limits, event: Event) -> Evidence:
     """Return what to tell of a hard limit; the event is where the session stands now."""
     items: list[str] = []
-    if beyond.name in _FORBIDDEN:
+    if beyond.name in _BY_NAME:
         items = _forbidden(beyond.name, limits, event)
         # A session that is beyond a limit stays so: an earlier event may have been the one.
-        seen, usual = ", ".join(items) or _FORBIDDEN[beyond.name], "never"
+        seen, usual = wording.some_of(items, _ITEMS_TOLD_MAX) or _EARLIER, "never"
         allowed = ", which its policy forbids"
     else:
         seen, usual = _excess(beyond), f"at most {_amount(beyond.name, beyond.limit)}"

@@ -1,6 +1,7 @@
 """Amounts and things as people say them: sentences of evidence are read aloud."""
 
 import math
+from collections.abc import Sequence
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _STEP = 1000.0
@@ -61,27 +62,35 @@ def counted(value: float, one: str, many: str) -> str:
 
 
 def usual_count(median: float, most: float) -> str:
-    """Return how many are usual, and how few are in nearly all sessions.
+    """Return how many are usual, and how many are in nearly no session.
 
     >>> usual_count(12.3, 60.9)
     'usually about 12, and fewer than 61 in 99 of 100 sessions'
     >>> usual_count(0.1, 2.4), usual_count(0.1, 0.4)
     ('usually none, and fewer than 3 in 99 of 100 sessions', 'none in 99 of 100 sessions')
     """
-    some, fewer = round(median), math.ceil(most)
+    some = round(median)
+    fewer = max(math.ceil(most), some + 1)  # most may lie but a little above the median
     if fewer <= 1:
         return "none in 99 of 100 sessions"
     about = f"about {some:,}" if some else "none"
     return f"usually {about}, and fewer than {fewer:,} in 99 of 100 sessions"
 
 
-def usual_amount(median: str, most: str) -> str:
-    """Return what amount is usual, and what nearly all sessions stay below.
+def usual_size(median: float, most: float) -> str:
+    """Return how many bytes are usual, and what nearly all sessions stay below.
 
-    >>> usual_amount("1.13 MB", "91.6 MB")
+    >>> usual_size(1_130_000.0, 91_600_000.0)
     'usually about 1.13 MB, and less than 91.6 MB in 99 of 100 sessions'
+    >>> usual_size(0.0, 912.3), usual_size(0.0, 0.0)
+    ('usually none, and less than 913 B in 99 of 100 sessions', 'none in 99 of 100 sessions')
     """
-    return f"usually about {median}, and less than {most} in 99 of 100 sessions"
+    if most < 1.0:
+        return "none in 99 of 100 sessions"
+    usual = f"about {size(round(median))}" if round(median) else "none"
+    less = size(math.ceil(most))
+    about = usual if usual != f"about {less}" else f"a little under {less}"
+    return f"usually {about}, and less than {less} in 99 of 100 sessions"
 
 
 def share_new(rate: float, things: str) -> str:
@@ -94,3 +103,14 @@ def share_new(rate: float, things: str) -> str:
     if one_in <= 1:
         return f"most of its {things} are new to it"
     return f"1 in {one_in:,} of its {things} is new to it"
+
+
+def some_of(things: Sequence[str], most: int) -> str:
+    """Return the first things by name, and how many others there are.
+
+    >>> some_of(["a", "b"], 3), some_of(["a", "b", "c", "d"], 3)
+    ('a, b', 'a, b, c and 1 other')
+    """
+    others = len(things) - most
+    told = ", ".join(things[:most])
+    return told if others <= 0 else f"{told} and {counted(others, 'other', 'others')}"
