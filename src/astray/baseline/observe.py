@@ -177,7 +177,7 @@ def _report(
         record["statistic"][statistic] = session["statistic"][statistic]
 
 
-@compiled
+@inner
 def end_session(memory: Memory, settings: Any, scratch: NDArray[np.float32], row: int) -> None:
     """End a session: rank it, report it, learn it if it looks clean, and free its row."""
     session = memory.sessions[row]
