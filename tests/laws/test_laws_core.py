@@ -89,6 +89,44 @@ def test_law_2_batch_size_changes_nothing(events, batch):
     assert [d for r in rulings for d in r.decisions] == [d for r in in_parts for d in r.decisions]
 
 
+def _after(past, events, batch):
+    """Return what is reported of events after a past, in batches."""
+    shard = new_shard(_CONFIG)
+    feed(shard, past)
+    return feed(shard, events, batch)
+
+
+@given(st.integers(1, 5))
+def test_law_2_evidence_is_what_was_found_by_then(batch):
+    """A session finds something new with every event; no report knows what comes later."""
+    usual = Event(
+        ts_us=0, agent="agent", action="read", resources=("a",), source="here",
+        principal="somebody", target_agent="other", session_end=True,
+    )  # fmt: skip
+    past = [
+        dataclasses.replace(usual, ts_us=_START_US + n * _HOUR_US, session=f"s{n}")
+        for n in range(60)
+    ]
+    first = dataclasses.replace(usual, session="odd", session_end=False)
+    news = [
+        {"source": "there"},
+        {"resources": ("b",)},
+        {"principal": "stranger"},
+        {"action": "write"},
+        {"target_agent": "unknown"},
+        {"resources": ("c",), "action": "delete"},
+    ]
+    odd = [
+        dataclasses.replace(first, ts_us=past[-1].ts_us + _HOUR_US + n, **new)
+        for n, new in enumerate(news)
+    ]
+
+    whole, parts = (_after(past, odd, size) for size in (len(odd), batch))
+
+    assert reported(parts) == reported(whole)
+    assert any(found for some in whole for found in some.findings)
+
+
 @given(streams(), st.integers(0, 60))
 def test_law_3_restoring_continues_exactly(events, cut):
     """A state that was written and read goes on like one that was not."""

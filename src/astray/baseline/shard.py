@@ -6,7 +6,7 @@ shard = Shard.load(blob, settings)
 """
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from astray.baseline.findings import Findings
 from astray.baseline.layout import STATISTICS
 from astray.baseline.memory import SESSIONS, Memory
 from astray.baseline.observe import DONE, observe, report_open
-from astray.baseline.records import Records
+from astray.baseline.records import Finding, Records
 from astray.baseline.room import make_room, oldest_us, sessions_must_end
 from astray.baseline.settings import ShardSettings
 from astray.events import Decoded
@@ -103,17 +103,33 @@ class Shard:
         """Take what the loop has written out of its buffers."""
         memory = self.memory
         counters = memory.counters
-        self.findings.keep(memory.evidence[: counters[EVIDENCE_USED]], decoded)
+        evidence = memory.evidence[: counters[EVIDENCE_USED]].copy()
         counters[EVIDENCE_USED] = 0
         rows = memory.records[: counters[RECORDS_USED]].copy()
         counters[RECORDS_USED] = 0
-        if not len(rows):
-            return
-        lines = tuple(decoded.line(row) if row >= 0 else b"" for row in rows["row"].tolist())
-        findings = tuple(map(self.findings.of, rows["number"].tolist()))
-        for number in rows["number"][rows["row"] < 0].tolist():
+        findings = self._findings_of(rows, evidence, decoded)
+        if len(rows):
+            lines = tuple(decoded.line(row) if row >= 0 else b"" for row in rows["row"].tolist())
+            out.append(Records(self.number, self.window_us, rows, lines, findings))
+
+    def _findings_of(
+        self, rows: NDArray[Any], evidence: NDArray[Any], decoded: Decoded
+    ) -> tuple[tuple[Finding, ...], ...]:
+        """Keep the evidence, and return what had been found by the time of each record."""
+        findings, told, ended = [], 0, []
+        for number, row in zip(rows["number"].tolist(), rows["row"].tolist(), strict=True):
+            if row >= 0:
+                until = int(np.searchsorted(evidence["row"], row, side="right"))
+                self.findings.keep(evidence[told:until], decoded)
+                told = max(told, until)
+                findings.append(self.findings.of(number))
+            else:
+                ended.append(number)
+                findings.append(())
+        self.findings.keep(evidence[told:], decoded)
+        for number in ended:
             self.findings.drop(number)
-        out.append(Records(self.number, self.window_us, rows, lines, findings))
+        return tuple(findings)
 
     def _enter(self, now_us: int, out: list[Records]) -> None:
         """Enter the window of `now_us`, and say so even if nothing happens in it."""
