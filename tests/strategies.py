@@ -44,7 +44,27 @@ _JSON = st.recursive(
     ),
     max_leaves=8,
 )
-_FIELDS = ["ts", "agent", "action", "session", "resource", "resources", "outcome", "source", "principal", "target_agent", "bytes", "count", "tenant", "group", "kind", "event_id", "session_end", "attrs", "unknown"]
+_FIELDS = [
+    "ts",
+    "agent",
+    "action",
+    "session",
+    "resource",
+    "resources",
+    "outcome",
+    "source",
+    "principal",
+    "target_agent",
+    "bytes",
+    "count",
+    "tenant",
+    "group",
+    "kind",
+    "event_id",
+    "session_end",
+    "attrs",
+    "unknown",
+]
 
 
 @st.composite

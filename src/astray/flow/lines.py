@@ -45,7 +45,7 @@ class Lines:
             size = self._rest.index(b"\n") + 1
             yield self._chunk(size, fragment=size > 1)  # a break alone is a blank line
         cut = self._rest.rfind(b"\n") + 1
-        if cut and not self._inside:
+        if cut:
             yield self._chunk(cut)
         if len(self._rest) >= self._bytes_max:
             self._inside = True

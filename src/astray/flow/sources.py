@@ -79,14 +79,22 @@ def _twice(names: Sequence[str]) -> Iterator[str]:
     """Say what would be read twice, also under another name."""
     given: dict[str, str] = {}
     for name in names:
-        path = name if name == STDIN else os.path.realpath(name)
+        path = _real(name)
         if path in given:
             yield f"source {name} is given twice"
         given[path] = name
     for path, name in given.items():
         directory = str(Path(path).parent)
-        if directory in given and path.endswith(_SUFFIXES):
+        lies_in_one = directory in given and Path(directory).is_dir()
+        if lies_in_one and path.endswith(_SUFFIXES):
             yield f"source {name} lies in {given[directory]}, which is given too"
+
+
+def _real(name: str) -> str:
+    try:
+        return name if name == STDIN else os.path.realpath(name)
+    except ValueError:  # no path has such a name, as `_problem` will say
+        return name
 
 
 def _problem(name: str, *, follow: bool) -> str:
@@ -172,6 +180,9 @@ class Reader(StatefulSourcePartition[Chunk, Places]):
                 break
             place = source.place()
             self._places[source.name] = (place.file, place.offset, place.mark)
+        for source in self._sources:
+            if source.ended:
+                source.close()
         self._sources = [source for source in self._sources if not source.ended]
         if chunks:
             self._last_data = datetime.now(UTC)
@@ -186,6 +197,11 @@ class Reader(StatefulSourcePartition[Chunk, Places]):
     def snapshot(self) -> Places:
         """Return the places of all sources it ever read."""
         return dict(self._places)
+
+    def close(self) -> None:
+        """Close what is still open; called by the engine at the end."""
+        for source in self._sources:
+            source.close()
 
 
 def _source(name: str, reading: Reading, place: Place) -> "Source":
@@ -209,6 +225,9 @@ class Source:
     def place(self) -> Place:
         """Return the place of the next byte to hand over."""
         raise NotImplementedError
+
+    def close(self) -> None:
+        """Close what is open."""
 
     def next_chunks(self) -> list[Chunk]:
         """Return what lies ready, and say so where nothing comes any more."""
@@ -241,7 +260,10 @@ class Stdin(Source):
         if self._at_end:
             return None
         ready, _, _ = select.select([sys.stdin], [], [], 0)
-        data = os.read(sys.stdin.fileno(), CHUNK_BYTES_MAX) if ready else b""
+        try:
+            data = os.read(sys.stdin.fileno(), CHUNK_BYTES_MAX) if ready else b""
+        except OSError as error:
+            raise SourceError(f"-: cannot be read: {error.strerror}") from None
         self._at_end = bool(ready) and not data
         return list(self._lines.finish() if self._at_end else self._lines.feed(data))
 
@@ -332,3 +354,8 @@ class FileSource(Source):
     def place(self) -> Place:
         """Return the place of the next byte to hand over."""
         return self._open.place(named=self._is_directory) if self._open else self._place
+
+    def close(self) -> None:
+        """Close the file that is being read."""
+        if self._open is not None:
+            self._open.close()

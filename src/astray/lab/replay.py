@@ -41,7 +41,7 @@ class Replay:
         summary: dict[str, Any] = {
             "events": self.counters.events,
             "rejects": self.counters.rejects.total(),
-            "rejects_by_reason": dict(self.counters.rejects),
+            "rejects_by_reason": {str(why): n for why, n in self.counters.rejects.items()},
             "seconds": round(self.seconds, 3),
             "events_per_second": round(self.counters.events / max(self.seconds, 1e-9)),
             "sessions": len(self.sessions),
