@@ -1,0 +1,179 @@
+"""`astray replay`: the numbers of a recording, as promised to those who read them by machine."""
+
+import gzip
+
+import orjson
+import pytest
+
+from astray.events import Event
+from astray.lab.simulate import SimulationOptions, simulate, write
+from running import complaints, invoked, lines
+from strategies import NOW_US
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    """Make a small recording with attacks, as events and labels."""
+    folder = tmp_path_factory.mktemp("recording")
+    options = SimulationOptions(
+        agents=12, days=6, seed=4, attacks={"enumeration": 5, "exfiltration": 5}
+    )
+    write(simulate(options), folder / "events.jsonl.gz", folder / "labels.jsonl.gz")
+    return folder
+
+
+def test_scores_and_numbers_have_exactly_the_promised_fields(recording, tmp_path):
+    """One line per session and one object of numbers, with the fields scripts rely on."""
+    scores, numbers = tmp_path / "scores.jsonl", tmp_path / "numbers.json"
+
+    result = invoked(
+        "replay", recording / "events.jsonl.gz", "--labels", recording / "labels.jsonl.gz",
+        "--scores", scores, "--json", numbers,
+    )  # fmt: skip
+
+    assert (result.returncode, result.stdout) == (0, b"")
+    sessions = list(map(orjson.loads, scores.read_bytes().splitlines()))
+    found = orjson.loads(numbers.read_bytes())
+    events = gzip.decompress((recording / "events.jsonl.gz").read_bytes()).count(b"\n")
+    assert {tuple(one) for one in sessions} == {
+        ("session", "agent", "score", "n", "certified", "events", "crossed")
+    }
+    assert {tuple(one["crossed"]) for one in sessions} == {("40", "60", "80")}
+    assert sum(one["events"] for one in sessions) == events == found["events"]
+    assert list(found) == [
+        "events", "rejects", "rejects_by_reason", "seconds", "events_per_second", "sessions",
+        "agents", "cases", "suspensions", "quality",
+    ]  # fmt: skip
+    assert (found["rejects"], found["sessions"], found["agents"]) == (0, len(sessions), 12)
+    quality = found["quality"]
+    assert set(quality) >= {"roc_auc", "pr_auc", "recall_at", "prevented_at", "false_rate"}
+    assert list(quality["recall_at"]) == list(quality["prevented_at"]) == ["0.05", "0.01", "0.001"]
+    assert all(set(rate) == {"nominal", "realised"} for rate in quality["false_rate"].values())
+    assert 0.5 < quality["roc_auc"] <= 1.0
+    assert b"quality: roc auc" in result.stderr
+
+
+def test_replaying_twice_writes_the_same_scores(recording, tmp_path):
+    """The file of scores has the same bytes every time; an older one is replaced."""
+    scores, written = tmp_path / "scores.jsonl", []
+    for _ in range(2):
+        assert invoked("replay", recording / "events.jsonl.gz", "--scores", scores).returncode == 0
+        written.append(scores.read_bytes())
+
+    assert written[0] == written[1]
+    assert written[0]
+
+
+def test_undefined_numbers_are_null(tmp_path):
+    """Where there is nothing bad there is no recall to speak of: null, and never NaN."""
+    (tmp_path / "events.jsonl").write_bytes(
+        lines([Event(ts_us=NOW_US - 10**12, agent="a", action="read", session="s")])
+    )
+    (tmp_path / "labels.jsonl").write_bytes(b'{"session":"other","agent":"a","label":0}\n')
+
+    result = invoked(
+        "replay", "events.jsonl", "--labels", "labels.jsonl", "--json", "out.json", cwd=tmp_path
+    )
+
+    assert result.returncode == 0
+    data = (tmp_path / "out.json").read_bytes()
+    assert b"NaN" not in data
+    assert orjson.loads(data)["quality"]["roc_auc"] is None
+
+
+def test_lines_that_are_no_events_are_counted_and_kept(tmp_path):
+    """A recording with bad lines is replayed, and they are where `--rejects` says."""
+    good = lines([Event(ts_us=NOW_US - 10**12, agent="a", action="read")])
+    (tmp_path / "events.jsonl").write_bytes(good + b"nonsense\n" + good + b"[]\n")
+
+    result = invoked(
+        "replay", "events.jsonl", "--json", "out.json", "--rejects", "rejects.jsonl", cwd=tmp_path
+    )
+
+    found = orjson.loads((tmp_path / "out.json").read_bytes())
+    assert (result.returncode, found["events"], found["rejects"]) == (0, 2, 2)
+    assert found["rejects_by_reason"] == {"not_json": 1, "not_object": 1}
+    raws = [
+        orjson.loads(line)["raw"] for line in (tmp_path / "rejects.jsonl").read_bytes().splitlines()
+    ]
+    assert raws == ["nonsense", "[]"]
+
+
+def test_a_directory_is_a_recording(tmp_path):
+    """A directory of files is replayed like one file with their lines."""
+    events = [
+        Event(ts_us=NOW_US - 10**12 + at, agent="a", action="read", session="s") for at in range(4)
+    ]
+    (tmp_path / "days").mkdir()
+    (tmp_path / "days" / "1.jsonl").write_bytes(lines(events[:2]))
+    (tmp_path / "days" / "2.jsonl.gz").write_bytes(gzip.compress(lines(events[2:])))
+
+    invoked("replay", "days", "--scores", "scores.jsonl", cwd=tmp_path)
+
+    (session,) = map(orjson.loads, (tmp_path / "scores.jsonl").read_bytes().splitlines())
+    assert (session["session"], session["events"]) == ("s", 4)
+
+
+def test_a_policy_with_a_limit_makes_cases(tmp_path):
+    """Cases and suspensions are counted as an enforcing run would have made them."""
+    (tmp_path / "astray.toml").write_text("[default_policy.limits]\nevents_per_session = 2\n")
+    (tmp_path / "events.jsonl").write_bytes(
+        lines(
+            Event(ts_us=NOW_US - 10**12 + at, agent="a", action="read", session=f"s{at % 3}")
+            for at in range(8)
+        )
+    )
+
+    invoked("replay", "events.jsonl", "--config", "astray.toml", "--json", "out.json", cwd=tmp_path)
+
+    found = orjson.loads((tmp_path / "out.json").read_bytes())
+    assert (found["cases"], found["suspensions"], found["sessions"]) == (2, 2, 3)
+
+
+@pytest.mark.parametrize("option", ["--scores", "--json", "--rejects"])
+def test_an_output_that_cannot_be_written_is_said_before_the_work(option, tmp_path):
+    """Each output is tried before the recording is read, which would fail here."""
+    path, damaged = tmp_path / "missing" / "out", tmp_path / "events.jsonl.gz"
+    damaged.write_bytes(b"not packed\n")
+
+    said = complaints(invoked("replay", damaged, option, path))
+
+    assert said == [f"astray: {path}: cannot be written: No such file or directory"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        pytest.param(
+            ["missing.jsonl"], "missing.jsonl: No such file or directory", id="no recording"
+        ),
+        pytest.param(["empty.jsonl"], "empty.jsonl: the file is empty", id="empty recording"),
+        pytest.param(
+            ["packed.jsonl.gz"],
+            "packed.jsonl.gz: cannot be read beyond byte 0: ",
+            id="damaged recording",
+        ),
+        pytest.param(
+            ["good.jsonl", "--labels", "missing.jsonl"],
+            "missing.jsonl: cannot be read: ",
+            id="no labels",
+        ),
+        pytest.param(
+            ["good.jsonl", "--labels", "good.jsonl"], "good.jsonl:1: not a label: ", id="bad labels"
+        ),
+        pytest.param(
+            ["good.jsonl", "--config", "good.jsonl"],
+            "good.jsonl: not TOML: ",
+            id="bad configuration",
+        ),
+    ],
+)
+def test_what_cannot_be_replayed_is_named(arguments, sentence, tmp_path):
+    """Each input that cannot be used has its sentence."""
+    (tmp_path / "empty.jsonl").touch()
+    (tmp_path / "packed.jsonl.gz").write_bytes(b"not packed\n")
+    (tmp_path / "good.jsonl").write_bytes(lines([Event(ts_us=1, agent="a", action="read")]))
+
+    said = complaints(invoked("replay", *arguments, cwd=tmp_path))
+
+    assert [line.startswith(f"astray: {sentence}") for line in said] == [True]
