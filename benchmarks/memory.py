@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from river import anomaly
 
+from astray.baseline.part import part_of, windows_of
 from astray.baseline.settings import shard_settings
 from astray.baseline.shard import Shard
 from astray.config import load_config
@@ -36,7 +37,8 @@ def _learnt(path: Path) -> tuple[Shard, float]:
     started = time.perf_counter()
     for first in range(0, len(lines), _CHUNK_LINES):
         chunk = decode(Chunk("stream", 0, b"".join(lines[first : first + _CHUNK_LINES])), 2**62)
-        shard.assess(chunk, np.arange(len(chunk.rows)))
+        windows = windows_of(chunk, shard.settings.window_us)
+        shard.assess(part_of(0, chunk, np.arange(len(chunk.rows)), windows))
     return shard, time.perf_counter() - started
 
 

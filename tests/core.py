@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from astray.baseline.part import Part, part_of, windows_of
 from astray.baseline.records import Records
 from astray.baseline.settings import shard_settings
 from astray.baseline.shard import Shard
@@ -32,13 +33,19 @@ def decoded(events: Iterable[Event], source: str = SOURCE) -> Decoded:
     return decode(Chunk(source, 0, lines), NOW_US)
 
 
+def part_for(shard: Shard, chunk: Decoded, order: np.ndarray) -> Part:
+    """Return the part of a chunk that is a shard's."""
+    window_us = windows_of(chunk, shard.settings.window_us)
+    return part_of(shard.number, chunk, order, window_us)
+
+
 def feed(shard: Shard, events: Sequence[Event], batch: int | None = None) -> list[Records]:
     """Feed events to a shard, in batches of a size, and return all it reports."""
     out: list[Records] = []
     size = batch or max(len(events), 1)
     for first in range(0, len(events), size):
         chunk = decoded(events[first : first + size])
-        out += shard.assess(chunk, np.arange(len(chunk.rows)))
+        out += shard.assess(part_for(shard, chunk, np.arange(len(chunk.rows))))
     return out
 
 
@@ -78,7 +85,8 @@ class Core:
         shard_of = key % np.uint64(len(self.shards))
         records: list[Records] = []
         for shard in self.shards:
-            records += shard.assess(chunk, np.flatnonzero(shard_of == shard.number))
+            order = np.flatnonzero(shard_of == shard.number)
+            records += shard.assess(part_for(shard, chunk, order))
         return self.decider.decide(records)
 
     def dump(self) -> list[bytes]:

@@ -1,6 +1,6 @@
 """A shard: the agents of some groups, all it has learnt of them, and nothing of an engine.
 
-records = shard.assess(decoded, order, tags, clock_us)
+records = shard.assess(part)
 blob = shard.dump()
 shard = Shard.load(blob, settings)
 """
@@ -13,17 +13,19 @@ from numpy.typing import NDArray
 
 from astray.baseline import snapshot, turn
 from astray.baseline.buffers import EVIDENCE_USED, PENDING_USED, RECORDS_USED
-from astray.baseline.clocks import Clocks
 from astray.baseline.findings import Findings
 from astray.baseline.layout import STATISTICS
 from astray.baseline.memory import SESSIONS, Memory
 from astray.baseline.observe import DONE, observe, report_open
+from astray.baseline.part import Part
 from astray.baseline.records import Finding, Records
 from astray.baseline.room import make_room, oldest_us, sessions_must_end
 from astray.baseline.settings import ShardSettings
-from astray.events import Decoded
+from astray.baseline.waiting import Due, Waiting
+from astray.events import Chunk, Decoded
+from astray.events.columns import EVENT
 
-_NO_TAGS = np.zeros(0, np.uint64)
+_NOTHING = Decoded(Chunk("", 0, b""), np.zeros(0, EVENT), np.zeros(0, np.uint64), ())
 
 
 class Shard:
@@ -36,7 +38,7 @@ class Shard:
     def __init__(self, number: int, settings: ShardSettings, sources: Sequence[str]) -> None:
         self.number = number
         self.settings = settings
-        self.clocks = Clocks(sources)
+        self.waiting = Waiting(sources)
         self.memory = Memory.new()
         self.findings = Findings()
         self._scratch = np.zeros(len(STATISTICS), np.float32)
@@ -51,36 +53,27 @@ class Shard:
         """The number of agents that have a baseline."""
         return int(np.count_nonzero(self.memory.agents["key"]))
 
-    def assess(
-        self, decoded: Decoded, order: NDArray[np.int64], tags: NDArray[np.uint64] = _NO_TAGS
-    ) -> list[Records]:
-        """Score the events `order` of a chunk, then remember them.
+    def assess(self, part: Part) -> list[Records]:
+        """Score events, then remember them; those that are ahead of slower sources wait.
 
         Every chunk of the stream must come here, even if none of its events does: its times
         move the shard's window.
         """
         out: list[Records] = []
-        reached_us = self.clocks.advance(decoded)
-        if not self.window_us and len(decoded.rows):
-            self._enter(int(decoded.rows["ts_us"][0]), out)
-        first = 0
+        self.waiting.add(part)
         while True:
-            edge_us = self.window_us + self.settings.window_us
-            turn_at = int(np.searchsorted(reached_us, edge_us))
-            end = int(np.searchsorted(order, turn_at))
-            self._observe(decoded, order[first:end], tags, out)
-            first = end
-            if turn_at == len(reached_us):
+            for due in self.waiting.due(self.window_us):
+                self._observe(due, out)
+            next_us = self.waiting.next_window_us(self.window_us)
+            if not next_us:
                 return out
-            self._turn(int(reached_us[turn_at]), decoded, out)
+            if self.window_us:
+                self._turn(next_us, out)
+            else:
+                self._enter(next_us, out)
 
-    def _observe(
-        self,
-        decoded: Decoded,
-        order: NDArray[np.int64],
-        tags: NDArray[np.uint64],
-        out: list[Records],
-    ) -> None:
+    def _observe(self, due: Due, out: list[Records]) -> None:
+        decoded, order, tags = due
         place, loop = 0, self.settings.loop
         while place < len(order):
             with np.errstate(over="ignore"):  # only the interpreted form warns
@@ -90,17 +83,17 @@ class Shard:
                 )  # fmt: skip
             self._collect(decoded, out)
             if shortage != DONE:
-                self._make_room(shortage, decoded, out)
+                self._make_room(shortage, out)
 
-    def _make_room(self, shortage: int, decoded: Decoded, out: list[Records]) -> None:
+    def _make_room(self, shortage: int, out: list[Records]) -> None:
         if sessions_must_end(self.memory, self.settings, shortage):
             idle_us = int(self.settings.loop["idle_us"])
-            self._end_idle(oldest_us(self.memory) + idle_us, decoded, out)
+            self._end_idle(oldest_us(self.memory) + idle_us, out)
         else:
             self.memory = make_room(self.memory, self.settings, shortage)
 
     def _collect(self, decoded: Decoded, out: list[Records]) -> None:
-        """Take what the loop has written out of its buffers."""
+        """Take what the loop has written about a chunk out of its buffers."""
         memory = self.memory
         counters = memory.counters
         evidence = memory.evidence[: counters[EVIDENCE_USED]].copy()
@@ -131,31 +124,29 @@ class Shard:
             self.findings.drop(number)
         return tuple(findings)
 
-    def _enter(self, now_us: int, out: list[Records]) -> None:
-        """Enter the window of `now_us`, and say so even if nothing happens in it."""
-        first_us = now_us // self.settings.window_us * self.settings.window_us
+    def _enter(self, first_us: int, out: list[Records]) -> None:
+        """Enter a window, and say so even if nothing happens in it."""
         turn.advance(self.memory, first_us, self.settings.half_life_us)
         out.append(Records(self.number, first_us, self.memory.records[:0].copy(), (), ()))
 
-    def _turn(self, now_us: int, decoded: Decoded, out: list[Records]) -> None:
-        """End what is idle, let peers learn, and enter the window of `now_us`."""
-        first_us = now_us // self.settings.window_us * self.settings.window_us
-        self._end_idle(first_us, decoded, out)
+    def _turn(self, first_us: int, out: list[Records]) -> None:
+        """End what is idle, let peers learn, and enter another window."""
+        self._end_idle(first_us, out)
         self._teach()
         turn.fold_taught(self.memory)
         turn.fold_ranking(self.memory)
-        self._enter(now_us, out)
+        self._enter(first_us, out)
 
-    def _end_idle(self, now_us: int, decoded: Decoded, out: list[Records]) -> None:
+    def _end_idle(self, now_us: int, out: list[Records]) -> None:
         """End the sessions that are idle by `now_us`."""
         row = 1
         while row < self.memory.used[SESSIONS]:
             row, shortage = turn.end_all_idle(
                 self.memory, self.settings.loop, self._scratch, row, now_us
             )
-            self._collect(decoded, out)
+            self._collect(_NOTHING, out)
             if shortage != DONE:
-                self._make_room(shortage, decoded, out)
+                self._make_room(shortage, out)
 
     def _teach(self) -> None:
         lessons = turn.lessons_of(self.memory)
@@ -183,14 +174,14 @@ class Shard:
 
     def dump(self) -> bytes:
         """Return everything the shard knows as bytes; see `snapshot`."""
-        return snapshot.dump(self.number, self.memory, self.findings, self.clocks)
+        return snapshot.dump(self.number, self.memory, self.findings, self.waiting)
 
     @classmethod
     def load(cls, data: bytes, settings: ShardSettings, sources: Sequence[str]) -> Self:
         """Return the shard of a dump; raises `StateError` where the bytes are not one."""
-        number, memory, findings, clocks = snapshot.load(data)
+        number, memory, findings, waiting = snapshot.load(data)
         shard = cls(number, settings, sources)
         shard.memory = memory
         shard.findings.load(findings)
-        shard.clocks.load(clocks)
+        shard.waiting.load(*waiting)
         return shard

@@ -10,21 +10,24 @@ from numpy.typing import NDArray
 
 from astray import blob
 from astray.baseline.buffers import PENDING_USED
-from astray.baseline.clocks import Clocks
 from astray.baseline.findings import Findings
 from astray.baseline.memory import AGENTS, GROUPS, SESSIONS, Memory
 from astray.baseline.pages import used_pages
 from astray.baseline.turn import summed
+from astray.baseline.waiting import Waiting
 
 _KIND = "shard"
+_WAITING = "waiting:"
+
+Arrays = dict[str, NDArray[Any]]
 
 
-def dump(number: int, memory: Memory, findings: Findings, clocks: Clocks) -> bytes:
+def dump(number: int, memory: Memory, findings: Findings, waiting: Waiting) -> bytes:
     """Return a shard as bytes."""
     used, counters = memory.used, memory.counters.copy()
     pending = summed(memory.pending[: counters[PENDING_USED]])
     counters[PENDING_USED] = len(pending)
-    arrays: dict[str, NDArray[Any]] = {
+    arrays: Arrays = {
         "agents": memory.agents[: used[AGENTS]],
         "groups": memory.groups[: used[GROUPS]],
         "sessions": memory.sessions[: used[SESSIONS]],
@@ -38,12 +41,13 @@ def dump(number: int, memory: Memory, findings: Findings, clocks: Clocks) -> byt
         "taught": memory.taught[: used[GROUPS]],
         "pending": pending,
     }
-    meta = {"number": number, "findings": findings.dump(), "clocks": clocks.dump()}
-    return blob.pack(_KIND, meta, arrays)
+    clocks, lines = waiting.dump()
+    meta = {"number": number, "findings": findings.dump(), "waiting": clocks}
+    return blob.pack(_KIND, meta, arrays | {f"{_WAITING}{name}": lines[name] for name in lines})
 
 
-def load(data: bytes) -> tuple[int, Memory, list[Any], dict[str, Any]]:
-    """Return number, memory, findings and clocks of a dumped shard.
+def load(data: bytes) -> tuple[int, Memory, list[Any], tuple[dict[str, Any], Arrays]]:
+    """Return number, memory, findings and what waits of a dumped shard.
 
     Raises
     ------
@@ -51,4 +55,7 @@ def load(data: bytes) -> tuple[int, Memory, list[Any], dict[str, Any]]:
         The bytes are not a shard's, damaged, or of another schema version.
     """
     meta, arrays = blob.unpack(data, _KIND)
-    return meta["number"], Memory.around(**arrays), meta["findings"], meta["clocks"]
+    lines = {name: arrays.pop(name) for name in list(arrays) if name.startswith(_WAITING)}
+    waiting = {name.removeprefix(_WAITING): lines[name] for name in lines}
+    memory = Memory.around(**arrays)
+    return meta["number"], memory, meta["findings"], (meta["waiting"], waiting)

@@ -4,7 +4,7 @@ Every byte of a chunk belongs to an event, to a reject or to a blank line.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,21 @@ class Decoded:
     def line(self, row: int) -> bytes:
         """Return the bytes of one event, without the line break."""
         return self.chunk.data[self.rows["line_first"][row] : self.rows["line_end"][row]]
+
+    def only(self, places: NDArray[np.intp]) -> "Decoded":
+        """Return the events at these places with nothing else of the chunk."""
+        rows = self.rows[places]
+        lines = [self.line(place) for place in places.tolist()]
+        ends = np.cumsum([len(line) + 1 for line in lines], dtype=np.int64)
+        counts = rows["resource_count"]
+        last = np.cumsum(counts)
+        within = np.arange(counts.sum()) - np.repeat(last - counts, counts)
+        resources = self.resources[np.repeat(rows["resource_first"], counts) + within]
+        rows["resource_first"] = last - counts
+        rows["line_end"] = ends - 1
+        rows["line_first"] = ends - 1 - [len(line) for line in lines]
+        data = b"".join(line + b"\n" for line in lines)
+        return Decoded(replace(self.chunk, offset=0, data=data), rows, resources, ())
 
 
 def decode(chunk: Chunk, now_us: int) -> Decoded:

@@ -4,10 +4,12 @@ import subprocess
 import sys
 from datetime import timedelta
 
+import numpy as np
 from bytewax.dataflow import Dataflow
 from bytewax.recovery import RecoveryConfig
 from bytewax.testing import run_main
 
+from astray.baseline.part import part_of, windows_of
 from astray.baseline.settings import shard_settings
 from astray.baseline.shard import Shard
 from astray.compiled import CACHE, COMPLETE, INTERPRETED
@@ -61,7 +63,8 @@ def compile_shard() -> None:
     rows, resources = rows_of(events)
     decoded = Decoded(Chunk("warm-up", 0, b""), rows, resources, ())
     shard = Shard(0, shard_settings(config, lowest_limits(config)), ["warm-up"])
-    records = shard.assess(decoded, rows["ts_us"].argsort())
+    part = part_of(0, decoded, np.arange(len(rows)), windows_of(decoded, _HOUR_US))
+    records = shard.assess(part)
     Decider(config).decide([*records, *shard.open_sessions()])
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from bytewax.operators import StatefulBatchLogic
-from numpy.typing import NDArray
 
+from astray.baseline.part import Part, part_of, windows_of
 from astray.baseline.records import Records
 from astray.baseline.settings import shard_settings
 from astray.baseline.shard import Shard
@@ -27,16 +27,6 @@ READ, DECODE, REJECT, ROUTE, ASSESS, DECIDE, RECORD = STEPS = (
 )  # fmt: skip
 
 _MICROS = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """The part of a chunk that is a shard's: `order` are its rows. None may be; time passes."""
-
-    shard: int
-    decoded: Decoded
-    order: NDArray[np.intp]
-    tags: NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -98,6 +88,7 @@ class Route:
     def __init__(self, config: Config) -> None:
         self._shards = np.uint64(config.events.shards)
         self._by_group = config.events.shard_by == "group"
+        self._window_us = int(config.baseline.window_s * _MICROS)
         self._tagger = Tagger(tag_patterns(config))
 
     @leaving()
@@ -112,9 +103,10 @@ class Route:
         if self._by_group:
             key = np.where(rows["group"] != 0, rows["group"], key)
         shards = key % self._shards
+        window_us = windows_of(decoded, self._window_us)
         for number in range(int(self._shards)):
             order = np.flatnonzero(shards == number)
-            yield shard_key(number), Part(number, decoded, order, tags)
+            yield shard_key(number), part_of(number, decoded, order, window_us, tags)
 
 
 class Assess(StatefulBatchLogic[Part, tuple[str, Records], bytes | None]):
@@ -135,7 +127,7 @@ class Assess(StatefulBatchLogic[Part, tuple[str, Records], bytes | None]):
             self._shard = Shard(values[0].shard, self._settings, self._context.sources)
         out: list[tuple[str, Records]] = []
         for part in values:
-            for records in self._shard.assess(part.decoded, part.order, part.tags):
+            for records in self._shard.assess(part):
                 out.extend(self._by_tenant(records))
         self._context.counters.agents_of[self._shard.number] = self._shard.agents
         return out, self.RETAIN
