@@ -2,9 +2,8 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -86,13 +85,6 @@ class Scene:
     def alerts(self) -> list[str]:
         """Return what was reported."""
         return [body.decode() for _, body in self.store.alerts_after(0, 9999) if body]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """Return an empty store on disk."""
-    with Store.open(f"sqlite:///{tmp_path}/cases.db") as store:
-        yield store
 
 
 def test_a_suspension_is_delivered_signed_and_once(store: Store) -> None:
@@ -296,9 +288,10 @@ def test_a_killed_process_repeats_what_it_had_not_marked(store: Store) -> None:
     case_id = scene.suspend("session-1")
     scene.dispatcher.start(0.0)
     scene.dispatcher._pool.shutdown(wait=True)  # posted and answered, never recorded
+    scene.dispatcher.close()  # as the system closes what a process had
     unmarked = scene.state(case_id)
 
-    scene.another().run_once(1.0)
+    scene.another().run_once(50.0)  # when no attempt can last any longer
     first, second = scene.transport.posts
 
     assert unmarked == ("requested", ["pending"])

@@ -1,7 +1,6 @@
 """The dispatcher's side of the store: what is due, what became of it, and what follows."""
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 
@@ -34,13 +33,6 @@ class Outbox:
     def alert(self, decision: Decision, *, update: bool) -> bytes:
         """Return an alert that says nothing."""
         return b"alert"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """Return an empty store on disk."""
-    with Store.open(f"sqlite:///{tmp_path}/cases.db") as store:
-        yield store
 
 
 def suspend(store: Store, session: str, *endpoints: str, now_s: float = 0.0) -> str:

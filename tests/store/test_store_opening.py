@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from astray.errors import StoreError
+from astray.errors import ConfigError, StoreError
 from astray.store import SCHEMA_VERSION, Store
+from astray.store.address import FORMS
 
 
 def address(path: Path) -> str:
@@ -45,13 +46,14 @@ def test_a_new_store_is_empty_and_an_old_one_is_found_again(path: Path) -> None:
 
 def test_a_store_is_written_to_the_disk_before_anything_leaves(path: Path) -> None:
     """Every connection has WAL, full synchronisation and foreign keys."""
-    with Store.open(address(path)) as store, store._database.read() as connection:
-        pragmas = {
-            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
-            for name in ("journal_mode", "synchronous", "foreign_keys")
-        }
+    names = ("journal_mode", "synchronous", "foreign_keys")
+    with Store.open(address(path)) as store:
+        pragmas = [
+            store._database.read(lambda connection, of: connection.exec_driver_sql(of).scalar(), of)
+            for of in map("PRAGMA {}".format, names)
+        ]
 
-    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+    assert pragmas == ["wal", 2, 1]
 
 
 def test_a_missing_directory_is_named(tmp_path: Path) -> None:
@@ -94,22 +96,6 @@ def test_a_database_of_something_else_is_refused(tmp_path: Path, *, read_only: b
     said = refusal(address(path), read_only=read_only)
 
     assert said == f"{path} is a database, but not a case store of astray"
-
-
-@pytest.mark.parametrize("version", [SCHEMA_VERSION - 1, SCHEMA_VERSION + 1])
-@pytest.mark.parametrize("read_only", [False, True])
-def test_another_schema_version_is_refused_by_its_number(
-    path: Path, version: int, *, read_only: bool
-) -> None:
-    """An older store is refused like a newer one."""
-    with_version(path, str(version))
-
-    said = refusal(address(path), read_only=read_only)
-
-    assert said == (
-        f"the case store {path} has schema version {version}; "
-        f"this astray reads version {SCHEMA_VERSION} only"
-    )
 
 
 def test_a_refused_store_is_not_kept_locked(path: Path) -> None:
@@ -192,17 +178,78 @@ def test_a_store_in_memory_works(*, read_only: bool) -> None:
         assert store.cases(10) == []
 
 
-def test_another_database_is_refused_without_its_password() -> None:
-    """The address of a database may hold a password."""
-    said = refusal("postgresql://astray:hunter2@db.example.com/cases")
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        (
+            "mysql://astray:hunter2@db.example.com/cases",
+            f"the case store is neither SQLite nor PostgreSQL but mysql: {FORMS}",
+        ),
+        (
+            "postgresql+asyncpg://astray:hunter2@db.example.com/cases",
+            f"the case store's driver is not psycopg: use {FORMS}",
+        ),
+        (
+            "postgresql+psycopg://astray:hunter2@hunter2/@db.example.com/cases",
+            "the case store's address has a second @: in a password it is written %40",
+        ),
+        (
+            "postgresql+psycopg://astray:hunter2@db.example.com:hunter2/cases",
+            f"the case store's address is not a URL like {FORMS}",
+        ),
+        ("astray:hunter2 at home", f"the case store's address is not a URL like {FORMS}"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_refused_without_its_password(
+    url: str, sentence: str
+) -> None:
+    """A password in what cannot be read cannot be told apart, so nothing of it is shown."""
+    assert refusal(url) == sentence
+    with pytest.raises(StoreError, match="the case store"):
+        Store.shared(url)
 
-    assert "postgresql" in said
-    assert "hunter2" not in said
+
+def test_an_address_is_found_where_it_is_kept(path: Path, tmp_path: Path) -> None:
+    """A URL with a password is in the environment or in a file, with a line break perhaps."""
+    (tmp_path / "url").write_text(f"{address(path)}\n")
+
+    for reference in ("env:STORE", f"file:{tmp_path / 'url'}"):
+        with Store.open(reference, environment={"STORE": f" {address(path)}\n"}) as store:
+            assert store.cases(1) == []
 
 
-def test_an_address_that_is_none_is_refused_without_being_repeated() -> None:
-    """A password in it cannot be told apart, so nothing of it is shown."""
-    assert "hunter2" not in refusal("astray:hunter2 at the database")
+@pytest.mark.parametrize(
+    ("reference", "sentence"),
+    [
+        ("env:STORE", "store.url: env:STORE is not set in the environment"),
+        ("file:/no/where", "store.url: file:/no/where cannot be read: No such file or directory"),
+    ],
+)
+def test_a_place_with_no_address_is_named(reference: str, sentence: str) -> None:
+    """The key of the configuration is named with it."""
+    with pytest.raises(ConfigError) as caught:
+        Store.open(reference, environment={})
+
+    assert caught.value.problems == (sentence,)
+
+
+@pytest.mark.parametrize(
+    ("url", "is_shared"),
+    [
+        ("sqlite:///cases.db", False),
+        ("sqlite://", False),
+        ("postgresql+psycopg://astray@nowhere.example.com/cases", True),
+        ("postgresql:///cases", True),
+        ("env:STORE", True),
+    ],
+)
+def test_whether_processes_can_share_a_store_is_known_before_it_is_opened(
+    url: str, *, is_shared: bool
+) -> None:
+    """Nothing is connected to: several processes with a file of SQLite are refused in time."""
+    environment = {"STORE": "postgresql+psycopg://astray:hunter2@nowhere.example.com/cases"}
+
+    assert Store.shared(url, environment=environment) is is_shared
 
 
 def test_a_strange_file_name_is_only_a_name(tmp_path: Path) -> None:

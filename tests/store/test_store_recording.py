@@ -1,6 +1,6 @@
 """Recording decisions: each once, cases only rise, one suspension and two alerts at most."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
@@ -12,33 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from astray.decide.decision import Decision, Level, Mode, Withheld
-from astray.store import Case, Outgoing, Store, SuspensionState
+from astray.store import Case, Store, SuspensionState
 from astray.store.recording import ALERTS_MAX, KEYS_MAX
 from astray.testing import make_decision
+from outboxes import TwoReceivers
 
 WITHHELD = make_decision(level=Level.WITHHELD, withheld=Withheld.OBSERVE, mode=Mode.OBSERVE)
-
-
-class TwoReceivers:
-    """An outbox for two endpoints, whose alerts tell new from worse."""
-
-    def deliveries(self, decision: Decision, now_s: float) -> Sequence[Outgoing]:
-        """Return one webhook per endpoint."""
-        return [
-            Outgoing(f"{name}-{decision.case}", name, b"suspend", now_s + 60)
-            for name in ("siem", "gateway")
-        ]
-
-    def alert(self, decision: Decision, *, update: bool) -> bytes:
-        """Return what the alert is about."""
-        return f"{decision.session} {'worse' if update else 'new'}".encode()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """Return an empty store on disk."""
-    with Store.open(f"sqlite:///{tmp_path}/cases.db") as store:
-        yield store
 
 
 def alerts(store: Store) -> list[str]:
@@ -151,6 +130,25 @@ def test_alerts_are_numbered_in_order_and_read_in_pieces(store: Store) -> None:
 
     assert [body.decode() for _, body in first + rest] == [f"session-{n} new" for n in range(5)]
     assert all(earlier < later for earlier, later in pairwise(numbers))
+
+
+def test_decisions_are_read_in_the_order_of_their_recording(store: Store) -> None:
+    """Also those of one batch; each has a number, and is read whole, in pieces of any size."""
+    first = [make_decision(session=f"session-{number}") for number in (3, 1, 2)]
+    second = [make_decision(session="session-0"), first[0]]
+    for batch in (first, second):
+        store.record(batch, TwoReceivers(), 1.0)
+
+    some = store.decisions_after(0, 2)
+    rest = store.decisions_after(some[-1][0], 9)
+
+    assert [number for number, _ in some + rest] == [1, 2, 3, 4]
+    assert [body for _, body in some + rest] == [
+        orjson.dumps(decision) for decision in (*first, second[0])
+    ]
+    assert [body.decode() for _, body in store.alerts_after(0, 9)] == [
+        f"session-{number} new" for number in (3, 1, 2, 0)
+    ]
 
 
 def test_a_failure_in_the_middle_leaves_nothing(store: Store) -> None:

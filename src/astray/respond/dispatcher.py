@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 
+from astray.errors import StoreError
 from astray.respond.breaker import Breaker
 from astray.respond.endpoint import Endpoint
 from astray.respond.retry import Outcome, RetryPolicy, outcome_of
@@ -22,6 +23,18 @@ OVERDUE_MAX: Final = 200
 
 TIMEOUTS_MAX: Final = 4
 """An attempt has steps with a timeout each; one that lasts longer than all of them hangs."""
+
+LEAD: Final = "deliveries"
+"""What the right to deliver is called: of all processes on one store, one has it."""
+
+LEAD_EVERY_S: Final = 1.0
+"""So often a process without the lead asks whether it is free."""
+
+LOOK_EVERY_S: Final = 5.0
+"""Without being woken the host looks into the store so often: others may have changed it."""
+
+LOOK_SHARED_EVERY_S: Final = 0.2
+"""The same where other processes record suspensions, and cannot wake this one."""
 
 Report = Callable[[str, bytes, str], bytes | None]
 """Writes the alert "suspension not delivered" from webhook id, body and reason; None: no alert."""
@@ -69,6 +82,11 @@ class Dispatcher:
     a loss. One thread calls it; attempts run on a pool of `LANE_MAX` threads an endpoint,
     which do nothing but post. `landed` is called, on any thread, when an attempt ends.
 
+    Of several processes that share the store one delivers, the one that has the lead; the
+    others idle. One that loses the lead starts nothing more, and the next one leaves alone
+    what the last may still be attempting: that is held in the store until it is answered,
+    or for as long as an attempt can last.
+
     `report` is asked for an alert when a delivery ends without success; it is recorded
     together with the end. `spread` draws from [0, 1) where a delay lies within its jitter.
     """
@@ -89,6 +107,8 @@ class Dispatcher:
         self._policy = policy
         self._report = report
         self._spread = spread
+        self._lead = store.lead(LEAD)
+        self._leads = False
         self._pool = ThreadPoolExecutor(
             max_workers=max(1, LANE_MAX * len(self._lanes)), thread_name_prefix="astray-webhook"
         )
@@ -118,6 +138,8 @@ class Dispatcher:
         end `landed` announces; None when nothing is. Raises as `run_once` does.
         """
         self.land()
+        if not self._takes_lead():
+            return LEAD_EVERY_S
         for lane in self._lanes:
             self._fill(lane, now_s)
         self._expire(now_s)
@@ -138,6 +160,18 @@ class Dispatcher:
             self._learn(flight, answer)
 
     @property
+    def is_leading(self) -> bool:
+        """Whether, when it last looked, it was the one of all processes that delivers."""
+        return self._leads
+
+    @property
+    def look_every_s(self) -> float:
+        """How often to call `start` at least, although nothing seems to be due."""
+        if not self._leads:
+            return LEAD_EVERY_S
+        return LOOK_SHARED_EVERY_S if self._store.is_shared else LOOK_EVERY_S
+
+    @property
     def is_flying(self) -> bool:
         """Whether attempts are under way or not yet on record."""
         return bool(self._flights)
@@ -148,8 +182,21 @@ class Dispatcher:
         return [lane.endpoint.name for lane in self._lanes if lane.breaker.is_open]
 
     def close(self) -> None:
-        """Start nothing more. Attempts under way end by themselves and are not recorded."""
+        """Start nothing more and let another process lead.
+
+        Attempts under way end by themselves and are not recorded.
+        """
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._leads = False
+        self._lead.release()
+
+    def _takes_lead(self) -> bool:
+        try:
+            self._leads = self._lead.is_held()
+        except StoreError:
+            self._leads = False
+            raise
+        return self._leads
 
     def _fill(self, lane: _Lane, now_s: float) -> None:
         room = lane.room(now_s)
@@ -160,11 +207,17 @@ class Dispatcher:
         waiting = [item for item in found if item.webhook_id not in lane.flying][:room]
         if lane.breaker.is_open and not waiting:
             lane.breaker.reset()
-        for delivery in waiting:
+        for delivery in self._held(waiting, lane, now_s):
             lane.flying.add(delivery.webhook_id)
             future = self._pool.submit(self._attempt, delivery, lane.endpoint, now_s)
             self._flights[future] = _Flight(delivery, lane, now_s)
             future.add_done_callback(lambda _: self.landed())
+
+    def _held(self, waiting: list[Delivery], lane: _Lane, now_s: float) -> list[Delivery]:
+        """Return those of the deliveries that no other process may be attempting."""
+        until_s = now_s + TIMEOUTS_MAX * lane.endpoint.timeout_s
+        held = self._store.hold([item.webhook_id for item in waiting], now_s, until_s)
+        return [item for item in waiting if item.webhook_id in held]
 
     def _attempt(self, delivery: Delivery, endpoint: Endpoint, now_s: float) -> _Answer:
         headers = sign(endpoint.secrets, delivery.webhook_id, now_s, delivery.body)

@@ -1,4 +1,4 @@
-"""A receiver of webhooks on loopback, for demonstrations and tests."""
+"""A receiver of webhooks, on loopback if not told otherwise, for demonstrations and tests."""
 
 import errno
 import socket

@@ -10,9 +10,6 @@ from typing import Final
 from astray.errors import StoreError
 from astray.respond.dispatcher import Dispatcher
 
-LOOK_EVERY_S: Final = 5.0
-"""Without being woken it looks into the store so often: others may have changed it."""
-
 BACK_OFF_MIN_S: Final = 0.1
 BACK_OFF_MAX_S: Final = 5.0
 STOP_GRACE_S: Final = 1.0
@@ -94,7 +91,8 @@ class DispatcherThread:
         is_idle = not self._dispatcher.is_flying and (wait_s is None or wait_s > 0)
         self._flushed = is_idle and stopping
         if not self._flushed:
-            self._woken.wait(self._bounded(LOOK_EVERY_S if wait_s is None else wait_s))
+            look_s = self._dispatcher.look_every_s
+            self._woken.wait(self._bounded(look_s if wait_s is None else min(wait_s, look_s)))
 
     def _suffer(self, error: StoreError) -> None:
         self._error, self._healthy = error, False
@@ -117,7 +115,7 @@ class DispatcherThread:
 
     def _bounded(self, wait_s: float) -> float:
         if not self._stopping.is_set():
-            return min(wait_s, LOOK_EVERY_S)
+            return wait_s
         return max(0.0, min(wait_s, self._flush_until_s - time.monotonic()))
 
     def _out_of_time(self) -> bool:

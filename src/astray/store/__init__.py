@@ -1,6 +1,7 @@
 """The case store: what was decided, what was asked for, and how far it has come."""
 
 from astray.store.delivering import Delivery, Result
+from astray.store.lead import Lead
 from astray.store.outgoing import Outbox, Outgoing
 from astray.store.schema import SCHEMA_VERSION, DeliveryState, SuspensionState
 from astray.store.store import Store
@@ -14,6 +15,7 @@ __all__ = [
     "Counts",
     "Delivery",
     "DeliveryState",
+    "Lead",
     "Outbox",
     "Outgoing",
     "Result",

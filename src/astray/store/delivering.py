@@ -4,8 +4,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, Update, and_, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Update,
+    and_,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
+from astray.store import numbering
 from astray.store.schema import (
     DeliveryState,
     SuspensionState,
@@ -84,7 +97,7 @@ def overdue(connection: Connection, now_s: float, limit: int) -> list[Delivery]:
     """Return what has expired without an end, whatever its endpoint."""
     query = (
         select(deliveries)
-        .where(_pending, deliveries.c.expires_s <= now_s)
+        .where(_pending, deliveries.c.expires_s <= now_s, _is_free(now_s))
         .order_by(deliveries.c.expires_s)
         .limit(min(limit, ROWS_MAX))
     )
@@ -110,6 +123,23 @@ def next_expiry_s(connection: Connection, after_s: float) -> float | None:
     )
     found_s: float | None = connection.scalar(query)
     return found_s
+
+
+def hold(
+    connection: Connection, webhook_ids: Sequence[str], now_s: float, until_s: float
+) -> set[str]:
+    """Keep others from attempting deliveries until then; return those that nobody else holds.
+
+    A repetition, after a connection that broke, finds what it held the first time.
+    """
+    ours = or_(_is_free(now_s), deliveries.c.held_until_s == until_s)
+    query = (
+        update(deliveries)
+        .where(_pending, deliveries.c.webhook_id.in_(webhook_ids), ours)
+        .values(held_until_s=until_s)
+        .returning(deliveries.c.webhook_id)
+    )
+    return set(connection.scalars(query))
 
 
 def settle(connection: Connection, results: Sequence[Result]) -> None:
@@ -144,6 +174,12 @@ def shorten(text: str) -> str:
     return text.encode(errors="replace")[:ERROR_BYTES_MAX].decode(errors="ignore")
 
 
+def _is_free(now_s: float) -> ColumnElement[bool]:
+    """Return the condition that no other process may be attempting a delivery."""
+    held_until_s = deliveries.c.held_until_s
+    return or_(held_until_s.is_(None), held_until_s <= now_s)
+
+
 def _waiting_for(endpoint: str, now_s: float, limit: int) -> Select[Any]:
     return (
         select(deliveries)
@@ -151,6 +187,7 @@ def _waiting_for(endpoint: str, now_s: float, limit: int) -> Select[Any]:
             _pending,
             deliveries.c.endpoint == endpoint,
             deliveries.c.expires_s > now_s,
+            _is_free(now_s),
             ~_disabled,
         )
         .limit(min(limit, ROWS_MAX))
@@ -168,7 +205,7 @@ def _delivery(row: Row[Any]) -> Delivery:
 
 
 def _change(result: Result) -> Update:
-    values: dict[str, Any] = {"state": result.state}
+    values: dict[str, Any] = {"state": result.state, "held_until_s": None}
     if result.state is not DeliveryState.EXPIRED:  # an expiry is no attempt
         values |= {
             "attempts": deliveries.c.attempts + 1,
@@ -181,6 +218,10 @@ def _change(result: Result) -> Update:
     if result.next_attempt_s is not None:
         values["next_attempt_s"] = result.next_attempt_s
     ours = and_(_pending, deliveries.c.webhook_id == result.webhook_id)
+    if result.state is DeliveryState.PENDING:
+        # What was committed, although the connection broke, is not counted again.
+        last_s = deliveries.c.last_attempt_s
+        ours = and_(ours, or_(last_s.is_(None), last_s != result.at_s))
     return update(deliveries).where(ours).values(values)
 
 
@@ -201,9 +242,9 @@ def _conclude(connection: Connection, result: Result) -> None:
             .values(state=state, settled_s=result.at_s)
         )
     if result.alert is not None:
-        connection.execute(
-            insert(alerts).values(case_id=case_id, recorded_s=result.at_s, body=result.alert)
-        )
+        alert = {"case_id": case_id, "recorded_s": result.at_s, "body": result.alert}
+        numbering.number(connection, alerts, [alert])
+        connection.execute(insert(alerts), [alert])
 
 
 def _suspension_state(states: Iterable[str]) -> SuspensionState:

@@ -8,6 +8,7 @@ import orjson
 from sqlalchemy import Column, Connection, Table, bindparam, delete, insert, select, update
 
 from astray.decide.decision import Decision, Level
+from astray.store import numbering
 from astray.store.outgoing import Outbox
 from astray.store.schema import (
     DeliveryState,
@@ -83,6 +84,8 @@ class _Batch:
             (deliveries, self.deliveries),
             (alerts, self.alerts),
         )
+        numbering.number(connection, decisions, self.decisions)
+        numbering.number(connection, alerts, self.alerts)
         for table, rows in inserts:
             if rows:
                 connection.execute(insert(table), rows)

@@ -1,15 +1,17 @@
 """The tables of the case store, in SQL that SQLite and PostgreSQL both understand.
 
 Columns ending in `_s` are wall-clock seconds since 1970-01-01 UTC, those ending in `_us`
-are event time in microseconds. A change that older code cannot read raises `SCHEMA_VERSION`.
+are event time in microseconds. A change that older code cannot read raises `SCHEMA_VERSION`
+and has its step in `migrations`.
 """
 
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
     Column,
+    Dialect,
     Double,
     ForeignKey,
     Index,
@@ -18,9 +20,10 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    TypeDecorator,
 )
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 VERSION_KEY: Final = "schema_version"
 
 
@@ -47,24 +50,38 @@ class DeliveryState(StrEnum):
     EXPIRED = "expired"
 
 
+class Words(TypeDecorator[str]):
+    """Text without NUL, which PostgreSQL has no place for; a decision's body keeps it as JSON."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002 - its caller's
+        """Return the text as every database can hold it."""
+        return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else value
+
+
+Number: Final = BigInteger().with_variant(Integer(), "sqlite")
+"""A number that grows for ever; SQLite's integers do so by nature."""
+
 metadata = MetaData()
 
 meta = Table(
     "meta",
     metadata,
-    Column("key", Text, primary_key=True),
-    Column("value", Text, nullable=False),
+    Column("key", Words, primary_key=True),
+    Column("value", Words, nullable=False),
 )
 
 cases = Table(
     "cases",
     metadata,
-    Column("case_id", Text, primary_key=True),
-    Column("tenant", Text, nullable=False),
-    Column("agent", Text, nullable=False),
-    Column("session", Text, nullable=False),
-    Column("principal", Text, nullable=False),
-    Column("level", Text, nullable=False),
+    Column("case_id", Words, primary_key=True),
+    Column("tenant", Words, nullable=False),
+    Column("agent", Words, nullable=False),
+    Column("session", Words, nullable=False),
+    Column("principal", Words, nullable=False),
+    Column("level", Words, nullable=False),
     Column("score", Double, nullable=False),
     Column("n", Double, nullable=False),
     Column("alerts", Integer, nullable=False),  # how many were raised, failed deliveries aside
@@ -78,20 +95,22 @@ cases = Table(
 decisions = Table(
     "decisions",
     metadata,
-    Column("decision_id", Text, primary_key=True),
-    Column("case_id", Text, ForeignKey("cases.case_id"), nullable=False),
+    Column("decision_id", Words, primary_key=True),
+    Column("sequence", Number, nullable=False),
+    Column("case_id", Words, ForeignKey("cases.case_id"), nullable=False),
     Column("event_us", BigInteger, nullable=False),
     Column("recorded_s", Double, nullable=False),
-    Column("body", Text, nullable=False),  # the whole decision as JSON
+    Column("body", Words, nullable=False),  # the whole decision as JSON
     Index("decisions_of_case", "case_id"),
+    Index("decisions_in_order", "sequence", unique=True),
 )
 
 suspensions = Table(
     "suspensions",
     metadata,
-    Column("case_id", Text, ForeignKey("cases.case_id"), primary_key=True),
-    Column("decision_id", Text, ForeignKey("decisions.decision_id"), nullable=False),
-    Column("state", Text, nullable=False),
+    Column("case_id", Words, ForeignKey("cases.case_id"), primary_key=True),
+    Column("decision_id", Words, ForeignKey("decisions.decision_id"), nullable=False),
+    Column("state", Words, nullable=False),
     Column("requested_s", Double, nullable=False),
     Column("settled_s", Double),
     Index("suspensions_by_state", "state"),
@@ -100,19 +119,20 @@ suspensions = Table(
 deliveries = Table(
     "deliveries",
     metadata,
-    Column("webhook_id", Text, primary_key=True),
-    Column("case_id", Text, ForeignKey("suspensions.case_id"), nullable=False),
-    Column("endpoint", Text, nullable=False),
+    Column("webhook_id", Words, primary_key=True),
+    Column("case_id", Words, ForeignKey("suspensions.case_id"), nullable=False),
+    Column("endpoint", Words, nullable=False),
     Column("body", LargeBinary, nullable=False),
-    Column("state", Text, nullable=False),
+    Column("state", Words, nullable=False),
     Column("created_s", Double, nullable=False),
     Column("expires_s", Double, nullable=False),
     Column("next_attempt_s", Double, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("last_status", Integer),
-    Column("last_error", Text, nullable=False),
+    Column("last_error", Words, nullable=False),
     Column("last_attempt_s", Double),
     Column("delivered_s", Double),
+    Column("held_until_s", Double),  # until then another process may be attempting it
     # In this order the dispatcher's question needs no sorting, however long the outbox.
     Index("deliveries_due", "state", "endpoint", "next_attempt_s", "created_s"),
     Index("deliveries_expiring", "state", "expires_s"),
@@ -122,24 +142,30 @@ deliveries = Table(
 alerts = Table(
     "alerts",
     metadata,
-    Column("sequence", Integer, primary_key=True, autoincrement=True),
-    Column("case_id", Text, ForeignKey("cases.case_id"), nullable=False),
+    Column("sequence", Number, primary_key=True, autoincrement=False),
+    Column("case_id", Words, ForeignKey("cases.case_id"), nullable=False),
     Column("recorded_s", Double, nullable=False),
     Column("body", LargeBinary, nullable=False),
-    sqlite_autoincrement=True,  # a sequence number is never given twice
+)
+
+numbers = Table(
+    "numbers",  # the last number that was given in each table with a sequence
+    metadata,
+    Column("name", Words, primary_key=True),
+    Column("last", Number, nullable=False),
 )
 
 marks = Table(
     "marks",  # how far the readers of alerts have come
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("sequence", Integer, nullable=False),
+    Column("name", Words, primary_key=True),
+    Column("sequence", Number, nullable=False),
 )
 
 endpoints = Table(
     "endpoints",
     metadata,
-    Column("name", Text, primary_key=True),
+    Column("name", Words, primary_key=True),
     Column("disabled_s", Double),  # null: enabled
-    Column("reason", Text, nullable=False),
+    Column("reason", Words, nullable=False),
 )

@@ -1,4 +1,4 @@
-"""All that is particular to SQLite: how a file is opened, and by whom.
+"""All that is particular to SQLite: how a file is opened, and by whom. See `server.Server`.
 
 A file is written by one astray at a time: it holds a lock on `FILE.lock` while it runs,
 and the system lets go of the lock however the process ends. Reading needs no lock.
@@ -7,18 +7,82 @@ and the system lets go of the lock however the process ends. Reading needs no lo
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool, QueuePool, StaticPool
 
 from astray.errors import StoreError
+from astray.store.lead import Sole
 
 BUSY_TIMEOUT_S: Final = 10.0
 _LOCK_BYTES_MAX: Final = 32
+
+
+class SqliteServer:
+    """A file that one process writes, or a store in memory."""
+
+    is_shared = False
+
+    def __init__(self, engine: Engine, name: str, lock: int | None = None) -> None:
+        self._engine = engine
+        self.name = name
+        self._lock = lock
+        self.is_single = name == ":memory:"
+
+    @contextmanager
+    def begin(self, *, writes: bool) -> Iterator[Connection]:
+        """Return a transaction; see `_begin` for how a writing one differs."""
+        connect = self._engine.execution_options(writes=writes).connect
+        with connect() as connection, connection.begin():
+            yield connection
+
+    def check(self, connection: Connection) -> None:
+        """Do nothing: a file of SQLite is like any other."""
+
+    def take_turn(self, connection: Connection) -> None:
+        """Do nothing: the transaction has begun as the only one that writes."""
+
+    def unhurried(self, connection: Connection) -> None:
+        """Do nothing: nobody else is here, and no statement is interrupted."""
+
+    def passes(self, _: SQLAlchemyError) -> bool:
+        """Return false: what may pass was waited for by SQLite itself."""
+        return False
+
+    def lead(self, _: str) -> Sole:
+        """Return the lead: the lock on the file has seen to it that nobody else is here."""
+        return Sole()
+
+    def close(self) -> None:
+        """Close the connections and let another astray write the file."""
+        self._engine.pool.dispose()  # and what is still in use returns to this pool
+        descriptor, self._lock = self._lock, None
+        if descriptor is not None:
+            unlock(descriptor)
+
+
+def open_sqlite(url: URL, *, read_only: bool) -> SqliteServer:
+    """Return the file that a URL names, opened; without a name it is in memory.
+
+    Raises
+    ------
+    StoreError
+        It is not there, cannot be written, or is in use.
+    """
+    if url.database in (None, "", ":memory:"):
+        return SqliteServer(memory_engine(), ":memory:")
+    path = Path(str(url.database))
+    _check_place(path, read_only=read_only)
+    if read_only:
+        return SqliteServer(reading_engine(path), str(path))
+    return SqliteServer(writing_engine(path), str(path), lock(path))
 
 
 def memory_engine() -> Engine:
@@ -87,6 +151,15 @@ def lock(path: Path) -> int:
 def unlock(descriptor: int) -> None:
     """Let another astray have the file. The lock file stays: removing it would race."""
     os.close(descriptor)
+
+
+def _check_place(path: Path, *, read_only: bool) -> None:
+    if not path.parent.is_dir():
+        raise StoreError(f"the case store {path} has no directory to be in: {path.parent}")
+    if path.is_dir():
+        raise StoreError(f"the case store {path} is a directory")
+    if read_only and not path.exists():
+        raise StoreError(f"there is no case store {path}")
 
 
 def _uri(path: Path, options: str) -> str:

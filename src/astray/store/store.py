@@ -1,13 +1,16 @@
 """The case store: decisions and what follows from them, on disk before anything leaves."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 from astray.decide.decision import Decision
-from astray.store import delivering, recording, views
-from astray.store.database import Database
+from astray.store import address, delivering, recording, views
+from astray.store.database import PATIENCE_S, Database
 from astray.store.delivering import Delivery, Result
+from astray.store.lead import Lead
+from astray.store.migrations import MIGRATIONS, Migration
 from astray.store.outgoing import Outbox
 from astray.store.views import Case, CaseFile, Counts
 
@@ -15,27 +18,63 @@ from astray.store.views import Case, CaseFile, Counts
 class Store:
     """Cases, suspensions, deliveries and alerts in one database.
 
-    Threads may share it. One astray writes it at a time; any number may read it meanwhile.
-    Every method raises `StoreError`, naming the database, when the database cannot do what
-    it is asked. What a method has written is on the disk when it returns.
+    Threads may share it, and on PostgreSQL any number of processes. A file of SQLite is
+    written by one astray at a time; any number may read it meanwhile. Every method raises
+    `StoreError`, naming the database, when the database cannot do what it is asked; one that
+    is away for a while, as PostgreSQL may be, is waited for first. What a method has written
+    is on the disk when it returns.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     @classmethod
-    def open(cls, url: str, *, read_only: bool = False) -> Self:
-        """Open the store at a URL: `sqlite:///FILE`, or `sqlite://` for one in memory.
+    def open(
+        cls,
+        url: str,
+        *,
+        read_only: bool = False,
+        environment: Mapping[str, str] = os.environ,
+        patience_s: float = PATIENCE_S,
+        migrations: Sequence[Migration] = MIGRATIONS,
+    ) -> Self:
+        """Open the store at a URL, or at the URL that `env:NAME` or `file:/path` refers to.
 
-        A new file gets its tables. With `read_only` nothing is created, no lock is taken,
-        and a running astray is not disturbed.
+        `sqlite:///FILE`, `sqlite://` for one in memory, or
+        `postgresql+psycopg://USER@HOST/DATABASE`. A new one gets its tables, and one of an
+        older version is migrated, once, whoever comes first. With `read_only` nothing is
+        created or changed, no lock is taken, and a running astray is not disturbed.
+
+        Later, a database that is away is waited for, for `patience_s`.
 
         Raises
         ------
         StoreError
             It is missing, not ours, of another schema version, unreadable, or in use.
+        ConfigError
+            There is nothing in the place that is referred to.
         """
-        return cls(Database.open(url, read_only=read_only))
+        parsed = address.parse(address.resolve(url, environment))
+        return cls(
+            Database.open(parsed, read_only=read_only, patience_s=patience_s, migrations=migrations)
+        )
+
+    @staticmethod
+    def shared(url: str, *, environment: Mapping[str, str] = os.environ) -> bool:
+        """Return whether several processes may write the store at a URL at a time.
+
+        Raises as `open` does for an address that cannot be used; connects to nothing.
+        """
+        return address.is_shared(address.parse(address.resolve(url, environment)))
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several processes may write it at a time."""
+        return self._database.is_shared
+
+    def lead(self, name: str) -> Lead:
+        """Return the right, not yet taken, to do what is called so: one process has it."""
+        return self._database.lead(name)
 
     def close(self) -> None:
         """Close it, so that another astray may open it."""
@@ -55,82 +94,87 @@ class Store:
     def record(self, decisions: Sequence[Decision], outbox: Outbox, now_s: float) -> list[Decision]:
         """Write decisions and all that follows from them at once; return those that were new.
 
-        A decision of the same id is the same decision: recording it again changes nothing.
+        A decision of the same id is the same decision: recording it again changes nothing,
+        whichever process does it.
         """
-        with self._database.write() as connection:
-            return recording.record(connection, decisions, outbox, now_s)
+        return self._database.write(recording.record, decisions, outbox, now_s)
 
     def alerts_after(self, sequence: int, limit: int) -> list[tuple[int, bytes]]:
         """Return the alerts recorded after the one of that number, as (number, body)."""
-        with self._database.read() as connection:
-            return views.alerts_after(connection, sequence, limit)
+        return self._database.read(views.alerts_after, sequence, limit)
 
     def mark(self, name: str) -> int:
         """Return how far a reader of alerts says it has come; 0 before it said anything."""
-        with self._database.read() as connection:
-            return views.mark(connection, name)
+        return self._database.read(views.mark, name)
 
     def set_mark(self, name: str, sequence: int) -> None:
         """Remember how far a reader of alerts has come."""
-        with self._database.write() as connection:
-            recording.set_mark(connection, name, sequence)
+        self._database.write(recording.set_mark, name, sequence)
+
+    def decisions_after(self, sequence: int, limit: int) -> list[tuple[int, bytes]]:
+        """Return the decisions recorded after the one of that number, as (number, JSON).
+
+        In the order of recording; like an alert, none comes late with a smaller number.
+        """
+        return self._database.read(views.decisions_after, sequence, limit)
 
     def due(self, endpoint: str, now_s: float, limit: int) -> list[Delivery]:
         """Return what may be tried for an endpoint now, what has waited longest first."""
-        with self._database.read() as connection:
-            return delivering.due(connection, endpoint, now_s, limit)
+        return self._database.read(delivering.due, endpoint, now_s, limit)
 
     def probes(self, endpoint: str, now_s: float, limit: int) -> list[Delivery]:
         """Return what may be tried to learn whether an endpoint is back, due or not."""
-        with self._database.read() as connection:
-            return delivering.probes(connection, endpoint, now_s, limit)
+        return self._database.read(delivering.probes, endpoint, now_s, limit)
 
     def overdue(self, now_s: float, limit: int) -> list[Delivery]:
         """Return what has expired and is not marked so yet."""
-        with self._database.read() as connection:
-            return delivering.overdue(connection, now_s, limit)
+        return self._database.read(delivering.overdue, now_s, limit)
 
     def next_due_s(self, endpoint: str, after_s: float) -> float | None:
         """Return when the next attempt for an endpoint is due after `after_s`, if ever."""
-        with self._database.read() as connection:
-            return delivering.next_due_s(connection, endpoint, after_s)
+        return self._database.read(delivering.next_due_s, endpoint, after_s)
 
     def next_expiry_s(self, after_s: float) -> float | None:
         """Return when the next delivery expires after `after_s`, if ever."""
-        with self._database.read() as connection:
-            return delivering.next_expiry_s(connection, after_s)
+        return self._database.read(delivering.next_expiry_s, after_s)
+
+    def hold(self, webhook_ids: Sequence[str], now_s: float, until_s: float) -> set[str]:
+        """Keep other processes from attempting deliveries until then, or until they are settled.
+
+        Returns those that nobody else holds; where there is one process, all of them.
+        """
+        if not self.is_shared or not webhook_ids:
+            return set(webhook_ids)
+        return self._database.write_beside(delivering.hold, webhook_ids, now_s, until_s)
 
     def settle(self, results: Sequence[Result]) -> None:
         """Write what became of deliveries, their suspensions and alerts, all at once."""
-        with self._database.write() as connection:
-            delivering.settle(connection, results)
+        self._database.write(delivering.settle, results)
 
     def hurry(self, endpoint: str, now_s: float) -> None:
         """Make everything that waits for an endpoint due at once."""
-        with self._database.write() as connection:
-            delivering.hurry(connection, endpoint, now_s)
+        self._database.write(delivering.hurry, endpoint, now_s)
 
     def disable_endpoint(self, name: str, reason: str, now_s: float) -> None:
         """Send nothing to an endpoint until it is enabled again; what waits for it stays."""
-        with self._database.write() as connection:
-            delivering.switch(connection, name, now_s, reason)
+        self._database.write(delivering.switch, name, now_s, reason)
 
     def enable_endpoint(self, name: str) -> None:
         """Send to an endpoint again."""
-        with self._database.write() as connection:
-            delivering.switch(connection, name, None, "")
+        self._database.write(delivering.switch, name, None, "")
 
     def counts(self, now_s: float) -> Counts:
         """Return how much the store holds."""
-        with self._database.read() as connection:
-            return views.counts(connection, now_s)
+        return self._database.read(views.counts, now_s)
 
     def cases(self, limit: int, *, agent: str | None = None) -> list[Case]:
         """Return the cases that changed last, of one agent if it is named."""
-        with self._database.read() as connection:
-            return views.listed(connection, limit, agent)
+        return self._database.read(views.listed, limit, agent)
 
     def case(self, case_id: str) -> CaseFile | None:
         """Return all about one case, or None when there is none of that id."""
-        with self._database.read() as connection:
-            return views.opened(connection, case_id)
+        return self._database.read(views.opened, case_id)
+
+    def check_writable(self) -> None:
+        """Raise a `StoreError` unless it can be written now; nothing is."""
+        self._database.check_writable()

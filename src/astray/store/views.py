@@ -117,7 +117,7 @@ def opened(connection: Connection, case_id: str) -> CaseFile | None:
     bodies = connection.scalars(
         select(decisions.c.body)
         .where(decisions.c.case_id == case_id)
-        .order_by(decisions.c.recorded_s, decisions.c.event_us)
+        .order_by(decisions.c.sequence)
         .limit(ROWS_MAX)
     )
     sent = select(*_ATTEMPTED).where(deliveries.c.case_id == case_id).limit(ROWS_MAX)
@@ -137,6 +137,17 @@ def alerts_after(connection: Connection, sequence: int, limit: int) -> list[tupl
         .limit(min(limit, ROWS_MAX))
     )
     return [(row.sequence, row.body) for row in connection.execute(query)]
+
+
+def decisions_after(connection: Connection, sequence: int, limit: int) -> list[tuple[int, bytes]]:
+    """Return the decisions recorded after the one of that number, in order, as JSON."""
+    query = (
+        select(decisions.c.sequence, decisions.c.body)
+        .where(decisions.c.sequence > sequence)
+        .order_by(decisions.c.sequence)
+        .limit(min(limit, ROWS_MAX))
+    )
+    return [(row.sequence, row.body.encode()) for row in connection.execute(query)]
 
 
 def _tally(connection: Connection, column: Column[str]) -> dict[str, int]:
