@@ -34,6 +34,7 @@ _WHY_NOT = {
     Withheld.YOUNG: "the agent is too new to be judged by its score",
     Withheld.NEVER_SUSPEND: "its policy never suspends this agent",
     Withheld.BREAKER: "too many sessions were suspended in this hour",
+    Withheld.PAST: "it lies in a past that is being read again",
 }
 
 

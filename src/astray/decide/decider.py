@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astray import blob
+from astray.baseline.layout import AGE_CLASSES
 from astray.baseline.records import Records
 from astray.calibrate.reference import Counts, Reference
 from astray.config import Config
@@ -142,6 +143,14 @@ class Decider:
         others = (other for other in self._references if other != tenant)
         silent = min(others, key=lambda other: (self._used_us[other], other))
         del self._references[silent], self._used_us[silent]
+
+    def reference_sessions(self) -> list[tuple[int, ...]]:
+        """Return, tenant by tenant, the sessions it ranks against by age class of the agent.
+
+        Any thread may ask, also while the decider is at work.
+        """
+        references = list(self._references.values())
+        return [tuple(map(reference.sessions, range(AGE_CLASSES))) for reference in references]
 
     def dump(self) -> bytes:
         """Return everything the decider knows as bytes."""

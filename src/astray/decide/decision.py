@@ -35,6 +35,7 @@ class Withheld(StrEnum):
     YOUNG = "young"
     NEVER_SUSPEND = "never_suspend"
     BREAKER = "breaker"
+    PAST = "past"
 
 
 @dataclass(frozen=True, slots=True)
