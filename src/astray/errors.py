@@ -6,6 +6,7 @@ AstrayError
 ├── StateError      state bytes that are damaged, or of another schema version
 ├── RecoveryError   a recovery directory that does not fit this configuration
 ├── StoreError      a case store that is unreadable, in use, or of another schema version
+├── SinkError       something that cannot be written where it was to go
 └── ReceiverError   a local receiver that cannot listen
 
 Bad events are not errors but values: `astray.events.Reject`.
@@ -40,6 +41,10 @@ class RecoveryError(AstrayError):
 
 class StoreError(AstrayError):
     """A case store that is unreadable, in use, or of another schema version."""
+
+
+class SinkError(AstrayError):
+    """Something that cannot be written where it was to go."""
 
 
 class ReceiverError(AstrayError):

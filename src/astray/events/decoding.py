@@ -5,6 +5,7 @@ Every byte of a chunk belongs to an event, to a reject or to a blank line.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,7 @@ class Chunk:
 
     A line longer than a source's buffer comes in several chunks, each a `fragment` of it. A
     source that has ended, or waits for more, says with an empty chunk that it is `silent`.
+    `messages`, where lines were messages, is what the source needs to find them again.
     """
 
     source: str
@@ -46,6 +48,12 @@ class Chunk:
     fragment: bool = False
     silent: bool = False
     origin: str = ""
+    messages: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def is_last(self) -> bool:
+        """Whether it is of no source: a reader's last word when it was asked to stop."""
+        return not self.source
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +82,8 @@ class Decoded:
         rows["line_end"] = ends - 1
         rows["line_first"] = ends - 1 - [len(line) for line in lines]
         data = b"".join(line + b"\n" for line in lines)
-        return Decoded(replace(self.chunk, offset=0, data=data), rows, resources, ())
+        chunk = replace(self.chunk, offset=0, data=data, messages=None)
+        return Decoded(chunk, rows, resources, ())
 
 
 def decode(chunk: Chunk, now_us: int) -> Decoded:

@@ -1,4 +1,4 @@
-"""Alerts on their way out: from the case store to a file and to whoever watches.
+"""Alerts on their way out: from the case store to a file, to topics and to whoever watches.
 
 The store numbers alerts as it records them. What a file has is marked in the store, and
 after a crash between the writing and the marking the file's last line tells: each alert is
@@ -7,38 +7,76 @@ in it once.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
-from astray.errors import AstrayError, ConfigError
+from astray.errors import AstrayError, ConfigError, SinkError
 from astray.flow.linesfile import LinesFile
-from astray.store import Store
+from astray.store import Lead, Store
 
 STOP_S = 5.0
 """How long stopping waits for one who takes alerts and is stuck."""
 
-_BATCH = 500
+BATCH_MAX = 500
+"""So many are handed on at once: no more can be written and not marked."""
+
 _LOOK_EVERY_S = 1.0
 
 Found = list[tuple[int, bytes]]
 """Alerts as (number, body)."""
 
 
+class Taker(Protocol):
+    """Takes what the store records: alerts, or something else that it numbers.
+
+    `take` returns when it has it; until then, or an AstrayError, nothing more comes. After
+    `end` it must return soon.
+    """
+
+    def written(self) -> int:
+        """Return the number of the last that it has."""
+        ...
+
+    def read(self, after: int, limit: int) -> Found:
+        """Return what is recorded after a number."""
+        ...
+
+    def take(self, found: Found) -> None:
+        """Take what was found, and mark it."""
+        ...
+
+    def end(self) -> None:
+        """Have it come to its end."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything."""
+        ...
+
+
 class Alerts:
-    """Hands on what the store records, to a file and to `show`; nobody waits for the other.
+    """Hands on what the store records: to a file, to `show` and to takers of other kinds.
+
+    Nobody waits for another.
 
     `show` is called with every alert recorded since the start, until it raises an OSError:
     then nobody watches any more. A file that cannot be written is tried again.
     """
 
-    def __init__(self, store: Store, path: Path | None, show: Callable[[bytes], None]) -> None:
-        self._hands = [_Hand(store, _Watcher(show).take, _latest(store))]
-        self._file: _AlertsFile | None = None
-        if path is not None:
-            self._file = _AlertsFile(store, path)
-            self._hands.append(_Hand(store, self._file.take, self._file.written))
+    def __init__(
+        self,
+        store: Store,
+        path: Path | None,
+        show: Callable[[bytes], None],
+        takers: Sequence[Taker] = (),
+    ) -> None:
+        files: list[Taker] = [] if path is None else [_AlertsFile(store, path)]
+        marking = [*files, *takers]
+        leads = [store.lead(f"handing on {place}") for place in range(len(marking))]
+        watching = _Hand(_Watcher(store, show), may_be_stuck=True)
+        self._hands = [watching, *map(_Hand, marking, leads)]
 
     def start(self) -> None:
         """Begin to hand on."""
@@ -62,9 +100,7 @@ class Alerts:
         for hand in self._hands:
             hand.end()
         for hand in self._hands:
-            hand.join(until_s - time.monotonic())
-        if self._file is not None and not self._hands[-1].thread.is_alive():
-            self._file.close()
+            hand.leave(until_s - time.monotonic())
         for hand in self._hands:
             if hand.fault is not None:
                 raise hand.fault
@@ -87,12 +123,19 @@ class Alerts:
 
 
 class _Hand:
-    """Gives alerts to one who takes them, in order, on a thread of its own."""
+    """Gives what is recorded to one who takes it, in order, on a thread of its own.
 
-    def __init__(self, store: Store, take: Callable[[Found], None], after: int) -> None:
-        self._store = store
-        self._take = take
-        self._after = after
+    Of several processes with one store only the one that has the `lead` does so.
+    """
+
+    def __init__(
+        self, taker: Taker, lead: Lead | None = None, *, may_be_stuck: bool = False
+    ) -> None:
+        self._taker = taker
+        self._lead = lead
+        self._may_be_stuck = may_be_stuck
+        self._after: int | None = None
+        self._leads()  # what cannot be taken is said before anything runs
         self.fault: AstrayError | None = None
         self.woken = threading.Event()
         self._ending = threading.Event()
@@ -101,12 +144,19 @@ class _Hand:
     def end(self) -> None:
         """Have it give what there is, and end."""
         self._ending.set()
+        self._taker.end()
         self.woken.set()
 
-    def join(self, timeout_s: float) -> None:
-        """Wait for its end."""
+    def leave(self, timeout_s: float) -> None:
+        """Wait for its end; one who is stuck is left alone."""
         if self.thread.is_alive():
             self.thread.join(max(timeout_s, 0.0))
+        if not self.thread.is_alive():
+            self._taker.close()
+            if self._lead is not None:
+                self._lead.release()
+        elif not self._may_be_stuck:
+            self.fault = SinkError("alerts: not all could be handed on before the end")
 
     def _run(self) -> None:
         ending = False
@@ -119,21 +169,35 @@ class _Hand:
 
     def _give(self) -> None:
         try:
-            while found := self._store.alerts_after(self._after, _BATCH):
-                self._take(found)
+            while self._leads() and (found := self._taker.read(self._after or 0, BATCH_MAX)):
+                self._taker.take(found)
                 self._after = found[-1][0]
         except AstrayError as error:  # tried again at the next look
             self.fault = error
         else:
             self.fault = None
 
+    def _leads(self) -> bool:
+        """Return whether it is ours to give; when it has become so, others have given before."""
+        if self._lead is not None and not self._lead.is_held():
+            self._after = None
+        elif self._after is None:
+            self._after = self._taker.written()
+        return self._after is not None
+
 
 class _Watcher:
     """Shows alerts while there is somebody to see them."""
 
-    def __init__(self, show: Callable[[bytes], None]) -> None:
+    def __init__(self, store: Store, show: Callable[[bytes], None]) -> None:
+        self.read = store.alerts_after
+        self._latest = _latest(store)
         self._show = show
         self._is_there = True
+
+    def written(self) -> int:
+        """Return the number of the last alert there was: what comes after it is new."""
+        return self._latest
 
     def take(self, found: Found) -> None:
         """Show alerts."""
@@ -145,43 +209,60 @@ class _Watcher:
             except OSError:  # the other end of a pipe is gone
                 self._is_there = False
 
+    def end(self) -> None:
+        """Come to no end: whoever is stuck is left alone."""
+
+    def close(self) -> None:
+        """Hold nothing."""
+
 
 class _AlertsFile:
-    """The file of alerts, one a line."""
+    """The file of alerts, one a line; it is opened by the process whose turn it is."""
 
     def __init__(self, store: Store, path: Path) -> None:
         self._store = store
+        self.read = store.alerts_after
         self._path = path
         self._name = f"alerts:{path.absolute()}"
+        self._opened: LinesFile | None = None
+        self._written = 0
+
+    def written(self) -> int:
+        """Open the file, and return the number of the last alert that is in it."""
+        self.close()
+        marked = self._store.mark(self._name)
+        last = self._file().last()
+        recent = self._store.alerts_after(marked, BATCH_MAX)
+        self._written = next((number for number, body in recent if body == last), marked)
+        return self._written
+
+    def _file(self) -> LinesFile:
         try:
-            self._file = LinesFile(path)
+            self._opened = self._opened or LinesFile(self._path)
         except OSError as error:
             raise self._problem(error) from None
-        self.written = self._resume()
-
-    def _resume(self) -> int:
-        """Return the number of the last alert that is in the file."""
-        marked = self._store.mark(self._name)
-        last = self._file.last()
-        for sequence, body in self._store.alerts_after(marked, _BATCH):
-            if body == last:
-                return sequence
-        return marked
+        return self._opened
 
     def take(self, found: Found) -> None:
         """Write alerts, then mark them as written."""
-        fresh = [body + b"\n" for sequence, body in found if sequence > self.written]
+        fresh = [body + b"\n" for sequence, body in found if sequence > self._written]
+        file = self._file()
         try:
-            self._file.append(b"".join(fresh))
-            self._file.sync()
+            file.append(b"".join(fresh))
+            file.sync()
         except OSError as error:
             raise self._problem(error) from None
-        self.written = found[-1][0]  # whether or not it can be marked
-        self._store.set_mark(self._name, self.written)
+        self._written = found[-1][0]  # whether or not it can be marked
+        self._store.set_mark(self._name, self._written)
+
+    def end(self) -> None:
+        """Come to its end by itself: a file does not wait."""
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if self._opened is not None:
+            self._opened.close()
+        self._opened = None
 
     def _problem(self, error: OSError) -> ConfigError:
         return ConfigError([f"{self._path}: alerts cannot be written: {error.strerror}"])

@@ -7,10 +7,10 @@ written.
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import orjson
@@ -59,15 +59,40 @@ class CallingPartition(StatefulSinkPartition[Ruling, None]):
         """Return no state."""
 
 
+class DeadLetters(Protocol):
+    """Takes rejects to where nobody can look whether they are there: at least once."""
+
+    def send(self, rejects: Sequence[RejectFrom]) -> None:
+        """Begin to write rejects."""
+        ...
+
+    def settle(self) -> None:
+        """Wait until all is written; an error keeps the epoch from being over."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what is not written."""
+        ...
+
+
 class RejectsFile(FixedPartitionedSink[RejectFrom, int]):
     """Keeps rejects byte for byte, each once, in a JSONL file; without a path it drops them.
+
+    With `letters` they go there as well.
 
     `durable`: there is a recovery store, so rejects may come again after a crash. Without
     one all that comes is new.
     """
 
-    def __init__(self, path: Path | None, *, durable: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        letters: Callable[[], DeadLetters] | None = None,
+        *,
+        durable: bool = False,
+    ) -> None:
         self._path = path
+        self._letters = letters
         self._durable = durable
 
     def list_parts(self) -> list[str]:
@@ -79,11 +104,13 @@ class RejectsFile(FixedPartitionedSink[RejectFrom, int]):
         self, step_id: str, for_part: str, resume_state: int | None
     ) -> "RejectsPartition":
         """Return the file; the state is its size when the snapshot was made."""
+        letters = self._letters() if self._letters else None
         if self._path is None:
-            return RejectsPartition(None, ())
+            return RejectsPartition(None, (), letters)
         with _writing(self._path):
             file = LinesFile(self._path)
-            return RejectsPartition(file, file.since(resume_state or 0) if self._durable else ())
+            written = file.since(resume_state or 0) if self._durable else ()
+            return RejectsPartition(file, written, letters)
 
 
 class RejectsPartition(StatefulSinkPartition[RejectFrom, int]):
@@ -92,13 +119,18 @@ class RejectsPartition(StatefulSinkPartition[RejectFrom, int]):
     A place alone would not do: another stream has rejects at the same places.
     """
 
-    def __init__(self, file: LinesFile | None, written: Iterable[bytes]) -> None:
+    def __init__(
+        self, file: LinesFile | None, written: Iterable[bytes], letters: DeadLetters | None
+    ) -> None:
         self._file = file
         self._written = set(map(_digest, written))
+        self._letters = letters
 
     @leaving()
     def write_batch(self, values: list[RejectFrom]) -> None:
         """Write rejects; called by the engine."""
+        if self._letters is not None:
+            self._letters.send(values)
         if self._file is not None:
             fresh = [line for value in values if self._is_fresh(line := _line(*value))]
             with _writing(self._file.path):
@@ -114,7 +146,9 @@ class RejectsPartition(StatefulSinkPartition[RejectFrom, int]):
 
     @leaving()
     def snapshot(self) -> int:
-        """Return the size of the file."""
+        """Return the size of the file; all is written by now, wherever it went."""
+        if self._letters is not None:
+            self._letters.settle()
         if self._file is None:
             return 0
         with _writing(self._file.path):
@@ -122,7 +156,9 @@ class RejectsPartition(StatefulSinkPartition[RejectFrom, int]):
         return self._file.size
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and the topic."""
+        if self._letters is not None:
+            self._letters.close()
         if self._file:
             self._file.close()
 

@@ -8,26 +8,27 @@ place is that of the next byte to hand over; an incomplete line is not handed ov
 
 import os
 import select
-import stat
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 from zlib import adler32
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
-from astray.errors import ConfigError, SourceError
+from astray.errors import SourceError
 from astray.events import Chunk
 from astray.flow.lines import CHUNK_BYTES_MAX, Lines
+from astray.flow.naming import STDIN, files_in
 from astray.flow.openfile import OpenFile, Place, ReplacedError
 
-STDIN = "-"
 _POLL = timedelta(milliseconds=20)
 _SILENT_AFTER = timedelta(seconds=30)
-_SUFFIXES = (".jsonl", ".jsonl.gz")
+_PIPE_SILENT_AFTER = timedelta(seconds=1)
 
 Places = dict[str, tuple[str, int, int]]
 """The places of sources by their names, as the engine keeps them."""
@@ -38,25 +39,57 @@ READ_KEYS = 16
 
 @dataclass
 class Progress:
-    """How far a source has been read, in bytes as they lie on disk; total 0: unknown."""
+    """How far a source has been read, in bytes as they lie on disk; total 0: unknown.
+
+    `position` is the place in `file`, which is the one that is being read.
+    """
 
     done: int = 0
     total: int = 0
+    file: str = ""
+    position: int = 0
+
+
+@dataclass
+class Backlog:
+    """How far a partition has been read, in messages; `end` is -1 where it is not known yet."""
+
+    position: int = 0
+    end: int = -1
+    lost: int = 0
+
+    @property
+    def lag(self) -> int:
+        """The messages that are still to be read."""
+        return max(self.end - self.position, 0)
 
 
 @dataclass
 class Reading:
-    """What all sources of a run share: the wish to stop, and how far each has got."""
+    """What all sources of a run share: the wish to stop, and how far each has got.
+
+    `turned_s` is when the engine last asked for more (monotonic; 0: not yet), `heard_s` when
+    a source last had something to read, by its name (in seconds since 1970).
+    """
 
     stop: threading.Event = field(default_factory=threading.Event)
     follow: bool = False
+    clustered: bool = False
     progress: dict[str, Progress] = field(default_factory=dict)
+    backlogs: dict[str, Backlog] = field(default_factory=dict)
     fault: SourceError | None = None
+    turned_s: float = 0.0
+    heard_s: dict[str, float] = field(default_factory=dict)
 
     def fail(self, fault: SourceError) -> None:
         """Stop, as a source cannot be read further: what has been read is dealt with first."""
         self.fault = self.fault or fault
         self.stop.set()
+
+    def heard(self, chunks: Iterable[Chunk]) -> None:
+        """Take note of where something came from."""
+        now_s = time.time()
+        self.heard_s |= {chunk.source: now_s for chunk in chunks if not chunk.silent}
 
     def raise_fault(self) -> None:
         """Raise the error that has stopped the reading, if it was one."""
@@ -64,82 +97,21 @@ class Reading:
             raise self.fault
 
 
-def check_sources(names: Sequence[str], *, follow: bool) -> None:
-    """Raise a `ConfigError` with everything that keeps these sources from being read."""
-    problems = list(_twice(names))
-    for name in dict.fromkeys(names):
-        problem = _problem(name, follow=follow)
-        if problem:
-            problems.append(problem)
-    if problems:
-        raise ConfigError(problems)
+class Feed(Protocol):
+    """Gives every reader a source of its own: of those of its parts that are the reader's."""
 
-
-def _twice(names: Sequence[str]) -> Iterator[str]:
-    """Say what would be read twice, also under another name."""
-    given: dict[str, str] = {}
-    for name in names:
-        path = _real(name)
-        if path in given:
-            yield f"source {name} is given twice"
-        given[path] = name
-    for path, name in given.items():
-        directory = str(Path(path).parent)
-        lies_in_one = directory in given and Path(directory).is_dir()
-        if lies_in_one and path.endswith(_SUFFIXES):
-            yield f"source {name} lies in {given[directory]}, which is given too"
-
-
-def _real(name: str) -> str:
-    try:
-        return name if name == STDIN else os.path.realpath(name)
-    except ValueError:  # no path has such a name, as `_problem` will say
-        return name
-
-
-def _problem(name: str, *, follow: bool) -> str:
-    if name == STDIN:
-        return "" if sys.stdin else "-: there is no standard input"
-    path = Path(name)
-    try:
-        name.encode()  # the state knows sources by name
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            return "" if files_in(path) or follow else f"{name}: no .jsonl or .jsonl.gz file in it"
-        if not stat.S_ISREG(status.st_mode):
-            return f"{name}: neither a file nor a directory; redirect it and read -"
-        path.open("rb").close()
-    except SourceError as error:
-        return str(error)
-    except (OSError, ValueError) as error:
-        return f"{name}: {getattr(error, 'strerror', error)}"
-    if follow and path.suffix == ".gz":
-        return f"{name}: a compressed file cannot be followed"
-    return "" if follow or status.st_size else f"{name}: the file is empty"
-
-
-def files_in(directory: Path) -> list[Path]:
-    """Return the files of events in a directory, in the order of their names.
-
-    Raises
-    ------
-    SourceError
-        The directory cannot be read.
-    """
-    try:
-        with os.scandir(directory) as entries:
-            names = [entry.name for entry in entries if entry.is_file()]
-    except OSError as error:
-        raise SourceError(f"{directory}: cannot be read: {error.strerror}") from None
-    return [directory / name for name in sorted(names) if name.endswith(_SUFFIXES)]
+    def source(self, reader: str, places: Places) -> "Source":
+        """Return the source of the reader of that key, which goes on at these places."""
+        ...
 
 
 class Sources(FixedPartitionedSource[Chunk, Places]):
     """The sources named on the command line, divided among the readers."""
 
-    def __init__(self, names: Sequence[str], reading: Reading) -> None:
+    def __init__(self, names: Sequence[str], reading: Reading, feeds: Sequence[Feed] = ()) -> None:
         self._names = list(names)
         self._reading = reading
+        self._feeds = tuple(feeds)
 
     def list_parts(self) -> list[str]:
         """Return the readers' keys."""
@@ -147,8 +119,15 @@ class Sources(FixedPartitionedSource[Chunk, Places]):
 
     def build_part(self, step_id: str, for_part: str, resume_state: Places | None) -> "Reader":
         """Return a reader that goes on where its sources were left."""
-        names = [name for name in self._names if reader_key(adler32(name.encode())) == for_part]
-        return Reader(names, self._reading, resume_state or {})
+        places = resume_state or {}
+        names = [name for name in self._names if reader_of(name) == for_part]
+        fed = [feed.source(for_part, places) for feed in self._feeds]
+        return Reader(names, self._reading, places, fed)
+
+
+def reader_of(name: str) -> str:
+    """Return the key of the reader of a source: it depends on nothing but the source's name."""
+    return reader_key(adler32(name.encode()))
 
 
 def reader_key(number: int) -> str:
@@ -159,17 +138,30 @@ def reader_key(number: int) -> str:
 class Reader(StatefulSourcePartition[Chunk, Places]):
     """Reads its sources in turn, each until it ends."""
 
-    def __init__(self, names: Sequence[str], reading: Reading, places: Places) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        reading: Reading,
+        places: Places,
+        fed: Sequence["Source"] = (),
+    ) -> None:
         self._reading = reading
         self._places = dict(places)
         self._sources = [
-            _source(name, reading, Place(*places.get(name, Place()))) for name in names
+            *(_source(name, reading, Place(*places.get(name, Place()))) for name in names),
+            *fed,
         ]
+        # In a cluster that never ends by itself every process must be able to tell the others.
+        self._lasts = reading.clustered and (reading.follow or bool(fed))
         self._last_data = datetime.now(UTC)
 
     def next_batch(self) -> list[Chunk]:
         """Return what can be read now; called by the engine, and must not wait."""
-        if not self._sources or self._reading.stop.is_set():
+        self._reading.turned_s = time.monotonic()
+        if self._reading.stop.is_set() and self._lasts:
+            self._lasts = False
+            return [Chunk("", 0, b"", silent=True)]  # for the other processes
+        if self._reading.stop.is_set() or not (self._sources or self._lasts):
             raise StopIteration
         chunks: list[Chunk] = []
         for source in self._sources:
@@ -178,24 +170,27 @@ class Reader(StatefulSourcePartition[Chunk, Places]):
             except SourceError as fault:
                 self._reading.fail(fault)  # the next poll finds it
                 break
-            place = source.place()
-            self._places[source.name] = (place.file, place.offset, place.mark)
+            self._places.update(source.places())
         for source in self._sources:
             if source.ended:
                 source.close()
         self._sources = [source for source in self._sources if not source.ended]
         if chunks:
             self._last_data = datetime.now(UTC)
+            self._reading.heard(chunks)
         return chunks
 
     def next_awake(self) -> datetime | None:
         """Return when to ask again: at once while there is data."""
-        if not self._sources or datetime.now(UTC) - self._last_data < _POLL:
+        done = not self._sources and not self._lasts
+        if done or datetime.now(UTC) - self._last_data < _POLL:
             return None
         return datetime.now(UTC) + _POLL
 
     def snapshot(self) -> Places:
         """Return the places of all sources it ever read."""
+        for source in self._sources:
+            source.kept()
         return dict(self._places)
 
     def close(self) -> None:
@@ -226,6 +221,14 @@ class Source:
         """Return the place of the next byte to hand over."""
         raise NotImplementedError
 
+    def places(self) -> Places:
+        """Return the places of the source, or of its parts, by their names."""
+        place = self.place()
+        return {self.name: (place.file, place.offset, place.mark)}
+
+    def kept(self) -> None:
+        """Take note that the places are being made durable."""
+
     def close(self) -> None:
         """Close what is open."""
 
@@ -238,10 +241,18 @@ class Source:
         if chunks:
             self._last_data = datetime.now(UTC)
             self._silent = False
-        elif not self._silent and datetime.now(UTC) - self._last_data > _SILENT_AFTER:
+        elif not self._silent and datetime.now(UTC) - self._last_data > self.patience():
             self._silent = True
             return [self._silence()]
         return chunks
+
+    def patience(self) -> timedelta:
+        """Return how long others wait for this one while it has nothing to give.
+
+        Not at all where it knows that it has given all there is. What waits longer is scored
+        later; who is waited for less may find that the others' window has turned.
+        """
+        return _SILENT_AFTER
 
     def _silence(self) -> Chunk:
         return Chunk(self.name, 0, b"", silent=True)
@@ -267,6 +278,10 @@ class Stdin(Source):
         self._at_end = bool(ready) and not data
         return list(self._lines.finish() if self._at_end else self._lines.feed(data))
 
+    def patience(self) -> timedelta:
+        """Return a moment: nobody knows whether whoever writes has more."""
+        return _PIPE_SILENT_AFTER
+
     def place(self) -> Place:
         """Return the place of the next byte to hand over."""
         return Place(offset=self._lines.offset)
@@ -281,6 +296,7 @@ class FileSource(Source):
         self._is_directory = self._path.is_dir()
         self._place = place
         self._open: OpenFile | None = None
+        self._at_end = False
         self._progress = reading.progress.setdefault(name, Progress())
         sizes = self._sizes()
         self._progress.total = sum(sizes.values())
@@ -300,9 +316,11 @@ class FileSource(Source):
 
     def poll(self) -> list[Chunk] | None:
         """Return the next lines of the file, or go on to the one after it."""
+        self._at_end = False
         if self._open is None:
             self._open = self._enter()
         if self._open is None:
+            self._at_end = True
             return [] if self.reading.follow else None
         data = self._open.read()
         if not data and self._has_successor(self._open):
@@ -310,7 +328,9 @@ class FileSource(Source):
             if not data:
                 return self._leave(self._open)
         self._progress.done = self._read_before + self._open.position
+        self._progress.file, self._progress.position = self._open.path.name, self._open.position
         if data or self.reading.follow:
+            self._at_end = not data
             return list(self._open.lines.feed(data))
         return list(self._open.lines.finish()) or None
 
@@ -350,6 +370,10 @@ class FileSource(Source):
         self._open = None
         open_.close()
         return last
+
+    def patience(self) -> timedelta:
+        """Return none at the end of what is followed: all has been given."""
+        return timedelta() if self._at_end else super().patience()
 
     def place(self) -> Place:
         """Return the place of the next byte to hand over."""

@@ -1,0 +1,131 @@
+"""Everything of Kafka that a run has to do with: looked at first, with all that is wrong."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from confluent_kafka import Consumer
+
+from astray.config import Config
+from astray.config_kafka import KafkaSink
+from astray.errors import ConfigError
+from astray.flow.kafka.address import SCHEME, is_kafka, parse, partition_name
+from astray.flow.kafka.letters import LettersTopic, Patience
+from astray.flow.kafka.link import Link, first_look, option_problems, resolved
+from astray.flow.kafka.publishing import ALERT, DECISION, Publishing
+from astray.flow.kafka.topics import Topics
+from astray.flow.sources import Feed, Reading
+from astray.store import Store
+
+_SOURCE, _SINK = "source.kafka.config", "sink.kafka.config"
+
+
+@dataclass(frozen=True)
+class Kafka:
+    """What a run reads from Kafka and writes to it, as it was found by `connect`.
+
+    `files` are the sources that are not Kafka's. `links` are the ways to the clusters to read
+    from and to write to, None where there is nothing to read or to write.
+    """
+
+    config: Config
+    files: tuple[str, ...] = ()
+    counts: Mapping[str, int] | None = None
+    source: Link | None = None
+    sink: Link | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names of all sources; a partition is one."""
+        counts = self.counts or {}
+        return [*self.files, *(partition_name(t, n) for t in counts for n in range(counts[t]))]
+
+    def feeds(self, reading: Reading, stack: ExitStack) -> list[Feed]:
+        """Return what the readers read of Kafka, until the stack is left."""
+        if self.source is None:
+            return []
+        config, counts = self.config.source.kafka, dict(self.counts or {})
+        return [stack.enter_context(Topics(self.source, config, counts, reading))]
+
+    def letters(self, reading: Reading) -> Callable[[], LettersTopic] | None:
+        """Return how to open the topic of rejects, if there is to be one."""
+        link, topic = self.sink, self.config.sink.kafka.rejects
+        if link is None or topic is None:
+            return None
+        return lambda: LettersTopic(link.fresh(), topic, Patience(reading.stop))
+
+    def publishing(self, store: Store) -> list[Publishing]:
+        """Return the topics that get what the store records."""
+        sink, link = self.config.sink.kafka, self.sink
+        if link is None:
+            return []
+        topics = ((ALERT, sink.alerts), (DECISION, sink.decisions))
+        return [Publishing(link.fresh(), topic, store, kind) for kind, topic in topics if topic]
+
+
+def connect(config: Config, sources: Sequence[str], environment: Mapping[str, str]) -> Kafka:
+    """Look at all that is read from Kafka and written to it.
+
+    Raises
+    ------
+    ConfigError
+        Something cannot be used; everything is named at once.
+    """
+    kafka = Kafka(config, tuple(name for name in sources if not is_kafka(name)))
+    kafka, problems = _with_source(kafka, list(filter(is_kafka, sources)), environment)
+    sink = config.sink.kafka
+    if _written(sink):
+        link, found = _link(",".join(sink.brokers), sink.config, _SINK, environment)
+        if not sink.brokers:
+            found.append("sink.kafka: brokers are not set")
+        if not found:
+            found = _looked(link, _written(sink))[1]
+        kafka, problems = replace(kafka, sink=link), [*problems, *found]
+    if problems:
+        raise ConfigError(problems)
+    return kafka
+
+
+def _written(sink: KafkaSink) -> list[str]:
+    return list(filter(None, (sink.alerts, sink.decisions, sink.rejects)))
+
+
+def _with_source(
+    kafka: Kafka, given: Sequence[str], environment: Mapping[str, str]
+) -> tuple[Kafka, list[str]]:
+    if not given:
+        return kafka, []
+    if len(given) > 1:
+        return kafka, [f"{SCHEME}: may be given once; it may name several topics"]
+    config = kafka.config.source.kafka
+    address = parse(given[0], config)
+    servers = "" if isinstance(address, str) else address.servers
+    link, problems = _link(servers, config.config, _SOURCE, environment)
+    if isinstance(address, str):
+        return kafka, [address, *problems]
+    if problems:
+        return kafka, problems
+    counts, problems = _looked(link, address.topics)
+    return replace(kafka, source=link, counts=counts), problems
+
+
+def _link(
+    servers: str, options: Mapping[str, str], section: str, environment: Mapping[str, str]
+) -> tuple[Link, list[str]]:
+    """Return the way to a cluster, and what is wrong with its options."""
+    found, hidden, problems = resolved(options, section, environment)
+    link = Link(servers, found, hidden)
+    return link, problems or option_problems(link, section, found)
+
+
+def _looked(link: Link, topics: Sequence[str]) -> tuple[Mapping[str, int], list[str]]:
+    """Return the partitions of topics, and a sentence for each topic that is not there."""
+    client = Consumer(link.client(group_id="astray", allow_auto_create_topics="false"))
+    try:
+        found = first_look(link, client, topics)
+    finally:
+        client.close()
+    if isinstance(found, str):
+        return {}, [found]
+    missing = [f"kafka {link.servers}: there is no topic {t}" for t in topics if t not in found]
+    return found, missing

@@ -1,0 +1,100 @@
+"""From messages to chunks, one line a message, and back from a reject to its message.
+
+A value is a line as it is, nearly always. A line break inside becomes a carriage return,
+which to JSON is the same between tokens and as wrong inside strings. A value of nothing,
+or of white space, would be a blank line and not count: it becomes a line that is no event.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import Message
+
+from astray.events import Chunk, Decoded, Reject
+
+_NO_EVENT = b"\0\n"
+
+Headers = tuple[tuple[str, bytes | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Letter(Reject):
+    """A message that is not an event; `offset` is its place in the partition."""
+
+    topic: str
+    partition: int
+    timestamp_ms: int
+    message_key: bytes | None
+    headers: Headers
+    is_tombstone: bool
+
+
+class Messages:
+    """The messages of a chunk, to have its rejects back as they came.
+
+    They stay in this process: rejects are looked up where the chunk was decoded.
+    """
+
+    __slots__ = ("_messages",)
+
+    def __init__(self, messages: Sequence[Message] = ()) -> None:
+        self._messages = messages
+
+    def __reduce__(self) -> tuple[type["Messages"], tuple[()]]:
+        return Messages, ()
+
+    def rejects(self, decoded: Decoded) -> Iterator[Letter]:
+        """Yield the rejects of the chunk as the messages that they were."""
+        chunk, at, line = decoded.chunk, 0, 0
+        for reject in decoded.rejects:  # in the order of their lines
+            first = reject.offset - chunk.offset
+            line += chunk.data.count(b"\n", at, first)
+            at = first
+            yield _letter(self._messages[line], reject)
+
+
+def chunk_of(name: str, messages: Sequence[Message]) -> Chunk:
+    """Return messages of a partition as a chunk; nothing here is done by message but in C."""
+    values: list[Any] = list(map(Message.value, messages))
+    count = len(values)
+    values.append(b"")  # for the break at the end
+    try:
+        data = b"\n".join(values)
+        plain = data.count(b"\n") == count and all(map(bytes.strip, values[:count]))
+    except TypeError:  # a tombstone has no value
+        plain = False
+    if not plain:
+        data = b"".join(map(_line, values[:count]))
+    return Chunk(name, 0, data, messages=Messages(messages))
+
+
+def _line(value: bytes | None) -> bytes:
+    if value is None or not value.strip():
+        return _NO_EVENT
+    return value.replace(b"\n", b"\r") + b"\n"
+
+
+def _letter(message: Message, reject: Reject) -> Letter:
+    value = message.value()
+    return Letter(
+        reason=reject.reason,
+        key=reject.key,
+        offset=message.offset() or 0,
+        raw=_bytes(value) or b"",
+        topic=message.topic() or "",
+        partition=message.partition() or 0,
+        timestamp_ms=message.timestamp()[1],
+        message_key=_bytes(message.key()),
+        headers=tuple((name, _bytes(value)) for name, value in _headers(message)),
+        is_tombstone=value is None,
+    )
+
+
+def _headers(message: Message) -> Sequence[tuple[str, Any]]:
+    headers: Any = message.headers()
+    return headers or ()
+
+
+def _bytes(value: Any) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value
