@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import orjson
@@ -18,11 +19,15 @@ from bytewax.recovery import RecoveryConfig, init_db_dir
 from astray.blob import SCHEMA_VERSION
 from astray.config import Config
 from astray.errors import RecoveryError
+from astray.flow.cluster import Cluster
 from astray.flow.dataflow import FLOW
 from astray.flow.sources import READ_KEYS
 from astray.flow.steps import STEPS, TENANT_KEYS
 
 _MARK = "astray.json"
+_BEGUN = "begun.json"
+_AFTER = "after_us"
+_PART = ".part"  # what a crash has kept from being written as a whole
 _PARTITIONS = 1
 _SQLITE = b"SQLite format 3\0"
 
@@ -40,10 +45,13 @@ def _address(config: Config) -> dict[str, Any]:
 
 
 @contextmanager
-def open_recovery(directory: Path, config: Config) -> Iterator[RecoveryConfig]:
+def open_recovery(
+    directory: Path, config: Config, cluster: Cluster | None = None
+) -> Iterator[RecoveryConfig]:
     """Have the engine's recovery store in a directory, which is made if it is not there.
 
-    No other astray can have it at the same time.
+    No other astray can have it at the same time. In a cluster the first process keeps the
+    state of all: the engine sends it there.
 
     Raises
     ------
@@ -54,16 +62,115 @@ def open_recovery(directory: Path, config: Config) -> Iterator[RecoveryConfig]:
     with ExitStack() as stack:
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = os.open(directory, os.O_RDONLY)
-            stack.callback(os.close, lock)
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if cluster is not None and not cluster.is_first:
+                nothing = stack.enter_context(TemporaryDirectory(prefix="astray-"))
+                yield RecoveryConfig(Path(nothing))
+                return
+            stack.enter_context(_locked(directory))
             _prepare(directory, config)
-        except BlockingIOError:
-            raise RecoveryError(f"{directory}: in use by another astray") from None
         except OSError as error:
             reason = f"cannot be a recovery directory: {error.strerror}"
             raise RecoveryError(f"{directory}: {reason}") from None
         yield RecoveryConfig(directory)
+
+
+@contextmanager
+def held(directory: Path) -> Iterator[None]:
+    """Have a recovery directory that is there to oneself, and change nothing in it.
+
+    Raises
+    ------
+    RecoveryError
+        It is not there, none of astray's, or in use.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(_locked(directory))
+        except OSError as error:
+            raise RecoveryError(f"{directory}: cannot be read: {error.strerror}") from None
+        if not is_marked(directory):
+            raise RecoveryError(f"{directory}: no recovery directory of astray's")
+        yield
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise RecoveryError(f"{directory}: in use by another astray") from None
+    finally:
+        os.close(lock)
+
+
+def is_marked(directory: Path) -> bool:
+    """Return whether a directory is a recovery directory of astray's."""
+    return (directory / _MARK).is_file()
+
+
+def address_of(directory: Path) -> dict[str, Any]:
+    """Return what the address of the state in a directory depends on, as it was written down."""
+    return _address_in(directory / _MARK)
+
+
+def write_notes(directory: Path, address: Mapping[str, Any], after_us: int | None) -> None:
+    """Make a directory that has the engine's databases a recovery directory."""
+    if after_us is not None:
+        write_whole(directory / _BEGUN, orjson.dumps({_AFTER: after_us}))
+    write_whole(directory / _MARK, orjson.dumps(address))
+
+
+def check_readable(place: Path, address: Mapping[str, Any]) -> None:
+    """Raise a `RecoveryError` unless this astray, in some configuration, can use such a state."""
+    ours = {"schema_version": SCHEMA_VERSION, "flow": FLOW, "steps": list(STEPS)}
+    _check(place, address, {**ours, "tenant_keys": TENANT_KEYS, "read_keys": READ_KEYS})
+
+
+def noted_after_us(directory: Path) -> int | None:
+    """Return what `begun_after_us` has written down; None: no run has begun with it yet."""
+    return begun_after_us(directory, 0) if (directory / _BEGUN).exists() else None
+
+
+def begun_after_us(directory: Path, newest_us: int) -> int:
+    """Return the time of the newest event that had been heard of when the state began.
+
+    The first run with a directory writes it down: `newest_us` is what is known then. Later
+    ones go on from that run's state, and so may still be reading what it had begun to read.
+
+    Raises
+    ------
+    RecoveryError
+        What is written there cannot be read, or cannot be written.
+    """
+    file = directory / _BEGUN
+    try:
+        if not file.exists():
+            write_whole(file, orjson.dumps({_AFTER: newest_us}))
+        begun = orjson.loads(file.read_bytes())
+    except OSError as error:
+        raise RecoveryError(f"{file}: cannot be used: {error.strerror}") from None
+    except orjson.JSONDecodeError:
+        begun = None
+    after_us = begun.get(_AFTER) if isinstance(begun, dict) else None
+    if not isinstance(after_us, int):
+        raise RecoveryError(f"{file}: damaged; restore it, or remove it to act on new events only")
+    return after_us
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that is there as a whole or not at all, whatever happens meanwhile."""
+    part = path.with_name(f"{path.name}.{os.getpid()}{_PART}")
+    with open(part, "wb", opener=_private) as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, mode=0o600)
 
 
 def _prepare(directory: Path, config: Config) -> None:
@@ -75,9 +182,9 @@ def _prepare(directory: Path, config: Config) -> None:
 
 
 def _make(directory: Path, mark: Path, config: Config) -> None:
-    if any(directory.iterdir()):
+    if any(path.suffix != _PART for path in directory.iterdir()):
         raise RecoveryError(f"{directory}: not empty, and not a recovery directory of astray's")
-    mark.write_bytes(orjson.dumps(_address(config)))
+    write_whole(mark, orjson.dumps(_address(config)))
 
 
 def _address_in(mark: Path) -> dict[str, Any]:
