@@ -191,6 +191,8 @@ MISTAKES = [
     ("[sessions]\nidle_s = inf", "sessions.idle_s: input should be a finite number"),
     ("[delivery]\nflush_s = nan", "delivery.flush_s: input should be less than or equal to 60"),
     ("[reference]\nsessions_max = 99", "reference.sessions_max: input should be greater than or equal to 100"),
+    ("[delivery]\nact_within_s = 0", "delivery.act_within_s: input should be greater than 0"),
+    ("[delivery]\nact_within_s = inf", "delivery.act_within_s: input should be a finite number"),
     ("[delivery]\ndelays_s = []", "delivery.delays_s: array should have at least 1 item after validation, not 0"),
     ("[delivery]\ndelays_s = [1.0, 0.0]", "delivery.delays_s.1: input should be greater than 0"),
     ("[delivery]\ndelays_s = 3", "delivery.delays_s: should be an array"),
@@ -202,12 +204,29 @@ MISTAKES = [
     ("[default_policy]\nnever_suspend = [1]", "default_policy.never_suspend.0: input should be a valid string"),
     ("[default_policy.limits]\ndenied_share = 1.0", "default_policy.limits.denied_share: input should be less than 1"),
     ('[default_policy]\nmatch = { agents = ["a"] }', "default_policy is everyone's; match belongs to a [[policy]]"),
-    ('[store]\nurl = "postgresql://x"', "store.url: string should match pattern '^sqlite://'"),
+    ('[store]\nurl = "mysql://x"', "store.url: should be sqlite:///FILE, postgresql+psycopg://USER@HOST/DATABASE, env:NAME or file:/path"),
     ('[[webhook]]\nurl = "idp"\nsecret = "env:A"', r"webhook.0.url: string should match pattern '^https?://[^/\s]+'"),
     ('[[webhook]]\nurl = "https://x"', "webhook.0.secret: is missing"),
     ('[[policy]]\nname = "a"\n[[policy]]\nname = "a"', "policy names must differ: a"),
     ('[[policy]]\nmode = "observe"', "policy names must differ: default; without a name it is default"),
     ('[[webhook]]\nurl = "https://x"\nsecret = "env:A"\n[[webhook]]\nurl = "https://y"\nsecret = "env:A"', "webhook names must differ: default; without a name it is default"),
+    ('[health]\nlisten = "9464"', "health.listen: should be HOST:PORT, such as 127.0.0.1:9464"),
+    ('[health]\nlisten = ":9464"', "health.listen: should be HOST:PORT, such as 127.0.0.1:9464"),
+    ('[health]\nlisten = "http://localhost:9464"', "health.listen: should be HOST:PORT, such as 127.0.0.1:9464"),
+    ('[health]\nlisten = "localhost:65536"', "health.listen: should be HOST:PORT, such as 127.0.0.1:9464"),
+    ('[health]\nlisten = "::1:9464"', "health.listen: should be HOST:PORT, such as 127.0.0.1:9464"),
+    ("[health]\nlisten = 9464", "health.listen: input should be a valid string"),
+    ("[health]\nstuck_after_s = 0", "health.stuck_after_s: input should be greater than 0"),
+    ('[source.kafka]\nbroker = ["b"]', "source.kafka.broker: there is no such key"),
+    ('[source.kafka]\nbrokers = "b"', "source.kafka.brokers: should be an array"),
+    ('[source.kafka]\ntopics = ["a,b"]', r"source.kafka.topics.0: string should match pattern '^[^\s,/@]+$'"),
+    ('[source.kafka]\non_gap = "skip"', "source.kafka.on_gap: input should be 'stop', 'earliest' or 'latest'"),
+    ('[source.kafka]\nstart = "now"', "source.kafka.start: should be earliest, latest or a time with its zone, in ISO 8601"),
+    ("[source.kafka]\nstart = 2026-11-22T00:00:00", "source.kafka.start: should be earliest, latest or a time with its zone, in ISO 8601"),
+    ("[source.kafka]\nconfig = 3", "source.kafka.config: should be a table"),
+    ('[source.kafka.config]\nsasl.mechanism = ["PLAIN"]', "source.kafka.config: sasl.mechanism: should be a string, a number or a boolean"),
+    ('[sink.kafka.config]\nacks = 1\n"group.id" = "g"', "sink.kafka.config: acks, group.id: astray sets this itself"),
+    ('[sink.kafka]\nalerts = "a b"', r"sink.kafka.alerts: string should match pattern '^[^\s,/@]+$'"),
     ("policy = 3", "policy: should be an array"),
     ("policy = [3]", "policy.0: should be a table"),
     ("default_policy = 3", "default_policy: should be a table"),
@@ -290,6 +309,66 @@ def test_a_secret_is_named_by_its_place(secret):
 
 
 @pytest.mark.parametrize(
+    ("listen", "address"),
+    [
+        (None, None),
+        ("", None),
+        ("127.0.0.1:9464", ("127.0.0.1", 9464)),
+        ("localhost:0", ("localhost", 0)),
+        ("[::1]:9464", ("::1", 9464)),
+    ],
+)
+def test_where_health_is_told_is_a_host_and_a_port(listen, address):
+    """An address of the sixth version stands in brackets; none is nowhere."""
+    config = load_config(overrides={"health": {"listen": listen}})
+
+    assert config.health.address == address
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["sasl.password", "ssl.key.password", "ssl.key.pem", "ssl.keystore.password", "sasl.oauthbearer.client.secret", "sasl.oauthbearer.config", "sasl.oauthbearer.assertion.private.key.passphrase"],
+)  # fmt: skip
+@pytest.mark.parametrize("side", ["source", "sink"])
+def test_secrets_of_kafka_are_named_by_their_place_and_not_repeated(tmp_path, side, option):
+    """What is a secret among librdkafka's options is a variable or a file, or refused unseen."""
+    text = f"[{side}.kafka.config]\n{option} = "
+
+    found = problems_of(tmp_path, text + '"hunter2"')
+    config = load_config(written(tmp_path, text + '"env:PASSWORD"'))
+
+    said = 'name where it is, "env:NAME" or "file:/path", never what it is'
+    assert found == [f"{side}.kafka.config: {option}: {said}"]
+    assert getattr(config, side).kafka.config == {option: "env:PASSWORD"}
+
+
+def test_kafkas_options_may_be_written_as_toml_likes_them(tmp_path):
+    """Quoted, dotted or in tables, they are the same options, as librdkafka's texts."""
+    text = """
+        [source.kafka]
+        start = 2026-11-22T00:00:00+01:00
+        [source.kafka.config]
+        "client.id" = "a"
+        sasl.mechanism = "PLAIN"
+        log.connection.close = false
+        fetch.wait.max.ms = 5
+        [source.kafka.config.ssl]
+        ca.location = "/ca.pem"
+    """
+
+    kafka = load_config(written(tmp_path, text)).source.kafka
+
+    assert kafka.start == "2026-11-22T00:00:00+01:00"
+    assert kafka.config == {
+        "client.id": "a",
+        "sasl.mechanism": "PLAIN",
+        "log.connection.close": "false",
+        "fetch.wait.max.ms": "5",
+        "ssl.ca.location": "/ca.pem",
+    }
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("[events\nshards = 1", "line 1"),
@@ -319,6 +398,42 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
             load_config(path)
         (problem,) = caught.value.problems
         assert problem.startswith(f"{path}: {said}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://astray:hunter2@db.example.com/cases",
+        "postgresql://astray:hunter2@db.example.com:5432/cases?sslmode=require",
+        "postgresql://astray:hun/ter2?@db.example.com/cases",
+        "postgresql://astray:@db.example.com/cases",
+        "postgresql://astray@db.example.com/cases?sslmode=require&password=hunter2",
+        "postgresql://db.example.com/cases?sslpassword=hunter2",
+    ],
+)
+def test_a_store_with_a_password_is_refused_without_it(tmp_path, url):
+    """A configuration is shown and shared; the password stays where it is kept."""
+    said = "store.url: has a password: name where the whole URL is, env:NAME or file:/path"
+
+    assert problems_of(tmp_path, f'[store]\nurl = "{url}"') == [said]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite://",
+        "postgresql+psycopg://astray@db.example.com:5432/cases?sslmode=require",
+        "postgresql:///cases?host=/run/postgresql",
+        "postgresql://[::1]:5432/cases",
+        "env:ASTRAY_STORE_URL",
+        "file:/run/secrets/store",
+    ],
+)
+def test_a_store_may_be_on_either_database_or_be_kept_elsewhere(tmp_path, url):
+    """What the configuration says is kept as it is: where a secret is, not the secret."""
+    config = load_config(written(tmp_path, f'[store]\nurl = "{url}"'))
+
+    assert config.store.url == url
 
 
 def test_mistakes_of_the_command_line_have_no_file():
@@ -368,6 +483,9 @@ def test_a_policy_inherits_neither_name_nor_match():
         ({"alerts": {"stdout": "off"}}, False, True),
         ({"rejects": {"file": "r"}}, False, True),
         ({"recovery": {"interval_s": 1.0}}, False, True),
+        ({"source": {"kafka": {"group": "g"}}}, False, True),
+        ({"sink": {"kafka": {"alerts": "a"}}}, False, True),
+        ({"health": {"listen": "127.0.0.1:9464"}}, False, False),
     ],
     ids=lambda value: ".".join(value) or "nothing" if isinstance(value, dict) else str(value),
 )  # fmt: skip
@@ -392,6 +510,9 @@ def test_every_section_is_in_the_hashes_that_concern_it():
         "alerts",
         "rejects",
         "recovery",
+        "source",
+        "sink",
+        "health",
     }
 
     assert set(Config.model_fields) == scoring | acting

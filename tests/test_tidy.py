@@ -37,7 +37,7 @@ _ROOMS = [
 _ASIDE = {"alerts": "decide", "testing": "respond"}
 """Rooms beside the row, and the room up to which they may reach."""
 
-_COMMON = {"blob", "compiled", "config", "errors"}
+_COMMON = {"blob", "compiled", "config", "config_kafka", "errors"}
 """What every room may import."""
 
 _HOMES = {
@@ -48,6 +48,7 @@ _HOMES = {
     "typer": {"cli"},
     "rich": {"cli"},
     "numba": {"compiled.py"},
+    "prometheus_client": {"flow"},
 }
 """Where alone a library is imported."""
 

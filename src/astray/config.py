@@ -6,6 +6,7 @@ them. Unknown keys are refused. Secrets are named by where they are, never writt
 
 import hashlib
 import math
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from astray.config_kafka import Sink, Source
 from astray.errors import ConfigError
 
 Array = Field(strict=False)
@@ -30,6 +32,33 @@ Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+")]
 
 POLICIES_MAX = 32
 """The default one among them: a session's tags have two bits for each (`decide.limits`)."""
+
+
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):([0-9]{1,5})")
+_PORT_MAX = 65_535
+
+
+def _listening(address: str | None) -> str | None:
+    if address:
+        found = _ADDRESS.fullmatch(address)
+        if found is None or int(found[2]) > _PORT_MAX:
+            raise ValueError("should be HOST:PORT, such as 127.0.0.1:9464")
+    return address
+
+
+_STORE = re.compile(r"sqlite://|postgresql(\+psycopg)?://|env:[A-Za-z_][A-Za-z0-9_]*$|file:.")
+_PASSWORD = re.compile(r"://[^@]*:.*@|[?&](ssl)?password=")
+
+
+def _store_place(url: str) -> str:
+    if not _STORE.match(url):
+        raise ValueError(
+            "should be sqlite:///FILE, postgresql+psycopg://USER@HOST/DATABASE, "
+            "env:NAME or file:/path"
+        )
+    if url.startswith("postgresql") and _PASSWORD.search(url):
+        raise ValueError("has a password: name where the whole URL is, env:NAME or file:/path")
+    return url
 
 
 class _Section(BaseModel):
@@ -150,12 +179,13 @@ class Delivery(_Section):
     expires_s: Expiry
     delays_s: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=32), Array]
     flush_s: Annotated[float, Field(ge=0, le=60)]
+    act_within_s: Positive
 
 
 class Store(_Section):
     """The case store."""
 
-    url: Annotated[str, Field(pattern=r"^sqlite://")]
+    url: Annotated[str, AfterValidator(_store_place)]
 
 
 class Alerts(_Section):
@@ -177,6 +207,21 @@ class Recovery(_Section):
     interval_s: Annotated[float, Field(gt=0, le=3600)]
 
 
+class Health(_Section):
+    """Where a run tells how it is."""
+
+    listen: Annotated[str | None, AfterValidator(_listening)] = None
+    stuck_after_s: Positive
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Return the host and port to listen on; None: it tells nobody."""
+        if not self.listen:
+            return None
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
 class Config(_Section):
     """The whole configuration."""
 
@@ -193,6 +238,9 @@ class Config(_Section):
     alerts: Alerts
     rejects: Rejects
     recovery: Recovery
+    source: Source
+    sink: Sink
+    health: Health
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -224,10 +272,10 @@ class Config(_Section):
 
     @property
     def config_hash(self) -> str:
-        """Return a hash of the whole configuration."""
-        return self._hash(None)
+        """Return a hash of the whole configuration, but for where each process tells of itself."""
+        return self._hash(set(type(self).model_fields) - {"health"})
 
-    def _hash(self, sections: set[str] | None) -> str:
+    def _hash(self, sections: set[str]) -> str:
         dumped = self.model_dump(mode="json", include=sections)
         return hashlib.sha256(orjson.dumps(dumped, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 

@@ -228,6 +228,28 @@ def test_listening_verifies_and_prints():
     assert (out, err) == (b"", b"")
 
 
+def test_listening_on_another_address():
+    """`webhook listen --host` takes what is sent there, and says so when nobody can listen there."""
+    process = started(
+        "webhook", "listen", "--host", "127.0.0.2", "--port", "0", ASTRAY_WEBHOOK_SECRET=WHSEC
+    )
+    try:
+        url = process.stderr.readline().decode().split()[2]
+        good = invoked("webhook", "ping", url, ASTRAY_WEBHOOK_SECRET=WHSEC)
+    finally:
+        process.kill()
+        process.communicate()
+    nowhere = invoked(
+        "webhook", "listen", "--host", "192.0.2.1", "--port", "0", ASTRAY_WEBHOOK_SECRET=WHSEC
+    )
+
+    assert url.startswith("http://127.0.0.2:")
+    assert good.returncode == 0
+    assert complaints(nowhere) == [
+        "astray: the receiver cannot listen on 192.0.2.1:0: Cannot assign requested address"
+    ]
+
+
 def test_the_demo_shows_the_main_job():
     """A small demo suspends somebody, and every suspension arrives."""
     result = invoked("demo", "--agents", "40", "--days", "10")

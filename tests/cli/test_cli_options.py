@@ -227,6 +227,7 @@ def test_every_command_has_help():
     assert found == [
         ("demo",), ("run",), ("replay",), ("simulate",),
         ("config",), ("config", "check"), ("config", "show"), ("config", "schema"),
+        ("state",), ("state", "inspect"), ("state", "export"), ("state", "import"),
         ("webhook",), ("webhook", "listen"), ("webhook", "ping"), ("webhook", "enable"),
     ]  # fmt: skip
 

@@ -15,7 +15,7 @@ from astray.cli.run import SECRET_PLACE
 from astray.cli.screen import Screen, write_out
 from astray.respond import Attempt, Receiver, secret_from
 
-_PORT = 8787
+_HOST, _PORT = "127.0.0.1", 8787
 _LOOK_EVERY_S = 0.05
 _ACCEPTED, _NOT_JSON = 200, 400
 
@@ -27,6 +27,9 @@ def listen(
     port: Annotated[
         int, typer.Option(min=0, max=65_535, help="Where to listen; 0 takes any that is free.")
     ] = _PORT,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; 0.0.0.0 takes webhooks from anywhere.")
+    ] = _HOST,
 ) -> None:
     """Receive webhooks here, verify them with ASTRAY_WEBHOOK_SECRET, and print them."""
     screen = Screen("off")
@@ -43,7 +46,7 @@ def listen(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with Receiver([secret], accept, port=port) as receiver:
+    with Receiver([secret], accept, host=host, port=port) as receiver:
         screen.say(f"listening at {receiver.url} until Ctrl-C")
         looked_at = 0
         while not stop.wait(_LOOK_EVERY_S):

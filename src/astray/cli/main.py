@@ -11,6 +11,7 @@ from astray.cli.demo import demo
 from astray.cli.replay import replay
 from astray.cli.run import run
 from astray.cli.simulate import simulate
+from astray.cli.state import state_app
 from astray.cli.webhook import webhook_app
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app.command()(run)
 app.command()(replay)
 app.command()(simulate)
 app.add_typer(config_app, name="config")
+app.add_typer(state_app, name="state")
 app.add_typer(webhook_app, name="webhook")
 
 

@@ -12,7 +12,7 @@ from astray.cli.screen import Screen
 from astray.config import load_config
 from astray.errors import ConfigError
 from astray.flow.linesfile import output_problems
-from astray.flow.sources import check_sources
+from astray.flow.naming import check_sources
 from astray.lab.labels import read_labels
 from astray.lab.replay import replay as replayed
 

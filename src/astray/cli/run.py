@@ -1,5 +1,6 @@
 """`astray run`: watch a stream."""
 
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,69 +11,136 @@ from astray.cli.common import ConfigFile, prepare, reporting
 from astray.cli.screen import Screen
 from astray.config import Config, Threshold, load_config, with_policies
 from astray.errors import ConfigError
+from astray.flow.cluster import PROCESSES_MAX, Cluster, cluster_of
 from astray.flow.counters import Counters
 from astray.flow.live import Live
 from astray.flow.sources import Reading
+from astray.flow.supervisor import Supervisor, hang_on
 
 SECRET_PLACE = "env:ASTRAY_WEBHOOK_SECRET"  # noqa: S105 - where it is, not what it is
 _SCORE_MAX = 120.0
+_COMMAND = [sys.executable, "-c", "from astray.cli.main import app; app()", *sys.argv[1:]]
+"""How a process like this one is started."""
+
+
+Sources = Annotated[
+    list[str],
+    typer.Option(
+        metavar="SOURCE",
+        help="A .jsonl or .jsonl.gz file, a directory of them, - for standard input, or "
+        "kafka://BROKER:PORT/TOPIC; kafka:// alone is what [source.kafka] says.",
+    ),
+]
+StoreUrl = Annotated[str | None, typer.Option(metavar="URL", help="The case store.")]
+WebhookUrl = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Where suspensions go; signed with the configured secret or, without one, "
+        "with ASTRAY_WEBHOOK_SECRET (whsec_...).",
+    ),
+]
+AlertsFile = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Append alerts here, one a line.")
+]
+RejectsFile = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Keep lines here that are no events.")
+]
+RecoveryDirectory = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Keep the state here, and go on from it.")
+]
+HealthAddress = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Serve /livez, /readyz and /metrics here."),
+]
+Processes = Annotated[
+    int, typer.Option(min=1, max=PROCESSES_MAX, help="Share the work on this machine.")
+]
+ClusterAddresses = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT,...",
+        help="Share the work with these processes, which know the same list.",
+    ),
+]
+ProcessNumber = Annotated[
+    int | None, typer.Option(metavar="N", help="Which one of --cluster this is, from 0.")
+]
 
 
 @reporting
 def run(
-    source: Annotated[
-        list[str],
-        typer.Option(
-            metavar="SOURCE",
-            help="A .jsonl or .jsonl.gz file, a directory of them, or - for standard input.",
-        ),
-    ],
+    source: Sources,
     config: ConfigFile = None,
-    store: Annotated[str | None, typer.Option(metavar="URL", help="The case store.")] = None,
-    webhook: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="Where suspensions go; signed with the configured secret or, without one, "
-            "with ASTRAY_WEBHOOK_SECRET (whsec_...).",
-        ),
-    ] = None,
+    store: StoreUrl = None,
+    webhook: WebhookUrl = None,
     mode: Annotated[str | None, typer.Option(help="observe or enforce.")] = None,
     alert_at: Annotated[float | None, typer.Option(help="Alert from this score on.")] = None,
     suspend_at: Annotated[float | None, typer.Option(help="Suspend from this score on.")] = None,
-    alerts: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Append alerts here, one a line.")
-    ] = None,
-    rejects: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Keep lines here that are no events.")
-    ] = None,
-    recovery: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep the state here, and go on from it.")
-    ] = None,
+    alerts: AlertsFile = None,
+    rejects: RejectsFile = None,
+    recovery: RecoveryDirectory = None,
+    health: HealthAddress = None,
+    processes: Processes = 1,
+    cluster: ClusterAddresses = None,
+    process: ProcessNumber = None,
     *,
     follow: Annotated[bool, typer.Option(help="Go on reading files that grow.")] = False,
+    lifeline: Annotated[bool, typer.Option("--lifeline", hidden=True)] = False,
 ) -> None:
     """Watch a stream: learn what agents do, alert, and have sessions suspended."""
-    overrides = _overrides(store=store, alerts=alerts, rejects=rejects)
+    overrides = _overrides(store=store, alerts=alerts, rejects=rejects, health=health)
     configured = load_config(config, overrides)
     if webhook is not None:
         secret = configured.webhook[0].secret if configured.webhook else SECRET_PLACE
         overrides["webhook"] = [{"url": webhook, "secret": secret}]
         configured = load_config(config, overrides)
     configured = with_thresholds(configured, mode, alert_at, suspend_at)
-    screen = Screen(configured.alerts.stdout)
-    reading, counters = Reading(follow=follow), Counters()
-    live = Live(configured, source, recovery, reading, counters, screen.alert)
+    member = _member(processes, cluster, process)
+    is_first = member is None or member.is_first
+    screen = Screen(configured.alerts.stdout if is_first else "off")
+    reading = Reading(follow=follow)
+    if lifeline:
+        hang_on(reading.stop)
+    live = Live(configured, source, recovery, reading, show=screen.alert, cluster=member)
     live.check()
-    prepare(screen)
-    started_s = time.monotonic()
-    with screen.progress(reading, counters):
-        live.run()
-    _last_words(screen, counters, time.monotonic() - started_s)
+    if processes > 1:
+        prepare(screen)
+        raise typer.Exit(Supervisor(_COMMAND, processes, configured.health, screen.say).run())
+    _run(live, screen)
 
 
-def _overrides(*, store: str | None, alerts: str | None, rejects: str | None) -> dict[str, Any]:
-    given = {"store": ("url", store), "alerts": ("file", alerts), "rejects": ("file", rejects)}
+def _run(live: Live, screen: Screen) -> None:
+    with live.serving() as url:
+        if url:
+            screen.say(f"health and metrics are served at {url}")
+        prepare(screen)
+        started_s = time.monotonic()
+        with screen.progress(live.reading, live.counters):
+            live.run()
+    _last_words(screen, live.counters, time.monotonic() - started_s)
+
+
+def _member(processes: int, addresses: str | None, process: int | None) -> Cluster | None:
+    """Return the cluster that a process is one of, or that it is going to start."""
+    if addresses is not None:
+        if processes > 1:
+            raise ConfigError(["--processes and --cluster: one or the other"])
+        return cluster_of(addresses, process)
+    if process is not None:
+        raise ConfigError(["--process: only with --cluster"])
+    return Cluster(("",) * processes, 0) if processes > 1 else None
+
+
+def _overrides(
+    *, store: str | None, alerts: str | None, rejects: str | None, health: str | None
+) -> dict[str, Any]:
+    given = {
+        "store": ("url", store),
+        "alerts": ("file", alerts),
+        "rejects": ("file", rejects),
+        "health": ("listen", health),
+    }
     return {section: {key: value} for section, (key, value) in given.items() if value is not None}
 
 

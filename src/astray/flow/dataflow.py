@@ -27,7 +27,9 @@ from astray.flow.steps import (
     Context,
     Decide,
     Route,
+    Stop,
     decode_step,
+    notices_of,
     rejects_of,
     without_shard,
 )
@@ -44,6 +46,9 @@ def build_flow(
     """Return the dataflow from a source of chunks to where rulings and rejects go."""
     flow = Dataflow(FLOW)
     chunks = op.input(READ, flow, source)
+    if context.stop is not None:
+        notices = op.flat_map("notices", chunks, notices_of)
+        op.stateful_batch("stop", notices, partial(Stop, context.stop))
     decoded = op.flat_map_batch(DECODE, chunks, partial(decode_step, context))
     op.output(REJECT, op.flat_map("rejects", decoded, rejects_of), reject)
     parts = op.flat_map_batch(ROUTE, decoded, Route(context.config))

@@ -1,5 +1,6 @@
 """Running a dataflow: kernels first, errors as astray's own."""
 
+import os
 import subprocess
 import sys
 from datetime import timedelta
@@ -7,7 +8,7 @@ from datetime import timedelta
 import numpy as np
 from bytewax.dataflow import Dataflow
 from bytewax.recovery import RecoveryConfig
-from bytewax.testing import run_main
+from bytewax.testing import cluster_main, run_main
 
 from astray.baseline.part import part_of, windows_of
 from astray.baseline.settings import shard_settings
@@ -19,10 +20,14 @@ from astray.decide.limits import lowest_limits
 from astray.errors import RecoveryError
 from astray.events import Chunk, Decoded, Event, decode
 from astray.events.decoding import rows_of
+from astray.flow.cluster import Cluster
 from astray.flow.faults import unwrapped
 
 _HOUR_US = 3_600_000_000
 _COMPLETE = CACHE / COMPLETE
+_ENGINE_API = "BYTEWAX_DATAFLOW_API_ENABLED"
+"""Where it is set, to whatever, the engine tells everybody on every network of its dataflow."""
+
 _ENGINE_DATABASE = "Sqlite"
 
 
@@ -68,18 +73,44 @@ def compile_shard() -> None:
     Decider(config).decide([*records, *shard.open_sessions()])
 
 
-def run_flow(flow: Dataflow, interval_s: float, recovery: RecoveryConfig | None = None) -> None:
+def run_flow(
+    flow: Dataflow,
+    interval_s: float,
+    recovery: RecoveryConfig | None = None,
+    cluster: Cluster | None = None,
+) -> None:
     """Run a dataflow to the end of its sources; what a step raises comes as it is.
+
+    In a cluster this is one process of several; it ends when all have come to the end.
 
     Raises
     ------
     RecoveryError
         The engine cannot read or write its recovery store.
     """
+    os.environ.pop(_ENGINE_API, None)
     try:
         with unwrapped():
-            run_main(flow, epoch_interval=timedelta(seconds=interval_s), recovery_config=recovery)
+            _run(flow, timedelta(seconds=interval_s), recovery, cluster)
     except RuntimeError as error:
         if recovery is None or _ENGINE_DATABASE not in str(error):
             raise
         raise RecoveryError(f"{recovery.db_dir}: cannot be used: {error}") from None
+
+
+def _run(
+    flow: Dataflow,
+    interval: timedelta,
+    recovery: RecoveryConfig | None,
+    cluster: Cluster | None,
+) -> None:
+    if cluster is None:
+        run_main(flow, epoch_interval=interval, recovery_config=recovery)
+        return
+    cluster_main(
+        flow,
+        list(cluster.addresses),
+        cluster.process,
+        epoch_interval=interval,
+        recovery_config=recovery,
+    )

@@ -13,15 +13,24 @@ from types import FrameType
 from astray.alerts.ocsf import finding, undelivered
 from astray.config import Config, Webhook
 from astray.decide.decider import Ruling
-from astray.errors import ConfigError
+from astray.errors import AstrayError, ConfigError
 from astray.flow.alerting import Alerts
+from astray.flow.cluster import Cluster
 from astray.flow.counters import Counters
 from astray.flow.dataflow import build_flow
 from astray.flow.engine import run_flow
+from astray.flow.health import Health, Stage, Vitals
+from astray.flow.kafka.address import is_kafka
+from astray.flow.kafka.connecting import Kafka, connect
 from astray.flow.linesfile import output_problems
+from astray.flow.metrics import metrics_page
+from astray.flow.naming import STDIN, check_sources
+from astray.flow.past import past_of
 from astray.flow.recovery import open_recovery
+from astray.flow.serving import Pages, PageServer, listening_problem
 from astray.flow.sinks import Calling, RejectsFile
-from astray.flow.sources import Reading, Sources, check_sources
+from astray.flow.sources import Reading, Sources
+from astray.flow.state import naming_damage
 from astray.flow.steps import Context
 from astray.respond import (
     Dispatcher,
@@ -35,6 +44,14 @@ from astray.respond import (
 from astray.store import Store
 
 _JITTER = 0.2
+_GAVE_UP = 3
+_CLUSTER_STOP_S = 20.0
+"""So long a process of a cluster waits for the others to stop, too, before it gives up."""
+
+_NOT_SHARED = (
+    "[store]: several processes need a case store that they can share: "
+    "postgresql+psycopg://USER@HOST/DATABASE; SQLite is one process's"
+)
 
 
 def _ignore(_: bytes) -> None:
@@ -52,6 +69,8 @@ class Live:
     counters: Counters = field(default_factory=Counters)
     show: Callable[[bytes], None] = _ignore
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    vitals: Vitals = field(default_factory=Vitals)
+    cluster: Cluster | None = None
 
     def run(self) -> None:
         """Run until the sources end or somebody asks to stop; what is due is delivered then.
@@ -63,34 +82,90 @@ class Live:
         AstrayError
             What else keeps it from running, or broke it.
         """
-        endpoints = self.check()
-        config = self.config
+        endpoints, kafka = self._ready()
+        config, vitals = self.config, self.vitals
+        vitals.stage = Stage.OPENING
         with ExitStack() as stack:
             recovery = None
             if self.recovery is not None:
-                recovery = stack.enter_context(open_recovery(self.recovery, config))
-            store = stack.enter_context(Store.open(config.store.url))
-            alerts = stack.enter_context(Alerts(store, _path(config.alerts.file), self.show))
-            dispatcher = stack.enter_context(_dispatching(config, store, endpoints))
+                recovery = stack.enter_context(open_recovery(self.recovery, config, self.cluster))
+            store = stack.enter_context(Store.open(config.store.url, environment=self.environment))
+            stack.enter_context(vitals.having(store))
+            alerts = stack.enter_context(
+                Alerts(store, _path(config.alerts.file), self.show, kafka.publishing(store))
+            )
+            dispatcher = stack.enter_context(_dispatching(config, store, endpoints, vitals))
             record = _Record(store, WebhookOutbox(endpoints, finding), alerts, dispatcher, self)
             stack.enter_context(_stopping(self.reading))
-            context = Context(config, self.sources, self.counters, durable=recovery is not None)
-            rejects = RejectsFile(_path(config.rejects.file), durable=context.durable)
-            flow = build_flow(
-                context, Sources(self.sources, self.reading), Calling(record), rejects
-            )
-            run_flow(flow, config.recovery.interval_s, recovery)
+            context = self._context(kafka.names, durable=recovery is not None)
+            letters = kafka.letters(self.reading)
+            rejects = RejectsFile(_path(config.rejects.file), letters, durable=context.durable)
+            feeds = kafka.feeds(self.reading, stack)
+            source = Sources(kafka.files, self.reading, feeds)
+            flow = build_flow(context, source, Calling(record), rejects)
+            stack.enter_context(vitals.running())
+            with naming_damage(self.recovery):
+                run_flow(flow, config.recovery.interval_s, recovery, self.cluster)
+            record.settle()
         self.reading.raise_fault()
 
-    def check(self) -> list[Endpoint]:
-        """Return the endpoints; raises a `ConfigError` with all that keeps it from running."""
+    def _context(self, names: Sequence[str], *, durable: bool) -> Context:
+        self.reading.clustered = self.cluster is not None
+        stop = self.reading.stop if self.reading.clustered else None
+        return Context(self.config, names, self.counters, durable=durable, stop=stop)
+
+    @contextmanager
+    def serving(self) -> Iterator[str]:
+        """Tell how the run is while it starts, lasts and stops, where that is configured.
+
+        Enter it before anything that takes time, and run inside. Yields where it is told,
+        empty: nowhere.
+        """
+        address = self.config.health.address
+        if address is None:
+            yield ""
+            return
+        health = Health(self.vitals, self.reading, self.config.health.stuck_after_s)
+        pages: Pages = {
+            "/livez": health.live_page,
+            "/readyz": health.ready_page,
+            "/metrics": metrics_page(self.config, self.counters, self.reading, health),
+        }
+        with PageServer(address, pages) as server:
+            yield server.url
+
+    def check(self) -> None:
+        """Raise a `ConfigError` with all that keeps it from running; before `serving`."""
+        problem = listening_problem(self.config.health.address)
+        try:
+            self._ready()
+        except ConfigError as error:
+            raise ConfigError([*error.problems, *filter(None, [problem])]) from None
+        if problem:
+            raise ConfigError([problem])
+
+    def _ready(self) -> tuple[list[Endpoint], Kafka]:
+        """Return what it talks to; raises a `ConfigError` with all that keeps it from running."""
         outputs = (self.config.alerts.file, self.config.rejects.file)
         problems = output_problems(map(_path, outputs))
-        endpoints = []
+        endpoints, kafka = [], Kafka(self.config)
+        files = [name for name in self.sources if not is_kafka(name)]
         try:
-            check_sources(self.sources, follow=self.reading.follow)
+            check_sources(files, follow=self.reading.follow)
         except ConfigError as error:
             problems.extend(error.problems)
+        try:
+            kafka = connect(self.config, self.sources, self.environment)
+        except ConfigError as error:
+            problems.extend(error.problems)
+        try:
+            shared = Store.shared(self.config.store.url, environment=self.environment)
+            if self.cluster is not None and not shared:
+                problems.append(_NOT_SHARED)
+            if self.cluster is not None and STDIN in self.sources:
+                problems.append("-: several processes cannot share standard input")
+        except AstrayError as error:
+            problems.append(str(error))
         for webhook in self.config.webhook:
             try:
                 endpoints.append(endpoint_of(webhook, self.config, self.environment))
@@ -98,7 +173,7 @@ class Live:
                 problems.extend(error.problems)
         if problems:
             raise ConfigError(problems)
-        return endpoints
+        return endpoints, kafka
 
 
 class _Record:
@@ -116,20 +191,33 @@ class _Record:
         self._outbox = outbox
         self._alerts = alerts
         self._dispatcher = dispatcher
+        within_s = live.config.delivery.act_within_s
+        self._past = past_of(store, live.counters, within_s, live.recovery, live.cluster)
         self._counters = live.counters
+        policies = live.config.policies
+        thresholds = {of.as_score for each in policies for of in (each.alert, each.suspend)}
+        self._counters.act_at(thresholds)
 
     def __call__(self, ruling: Ruling) -> None:
         for scored in ruling.scored:
-            self._counters.sessions += int((~scored["live"]).sum())
+            self._counters.end_sessions(scored)
+        self._past.hear(ruling)
         if not ruling.decisions:
             return
-        fresh = self._store.record(ruling.decisions, self._outbox, time.time())
+        decisions = self._past.judged(ruling.decisions)
+        fresh = self._store.record(decisions, self._outbox, time.time())
         for decision in fresh:
             self._counters.decisions[decision.level] += 1
+            if decision.withheld:
+                self._counters.withheld[decision.withheld] += 1
         if self._dispatcher and any(decision.suspends for decision in fresh):
             self._dispatcher.wake()
         if fresh:
             self._alerts.wake()
+
+    def settle(self) -> None:
+        """Leave nothing to be written, after the last ruling."""
+        self._past.settle()
 
 
 def endpoint_of(webhook: Webhook, config: Config, environment: Mapping[str, str]) -> Endpoint:
@@ -152,7 +240,7 @@ def endpoint_of(webhook: Webhook, config: Config, environment: Mapping[str, str]
 
 @contextmanager
 def _dispatching(
-    config: Config, store: Store, endpoints: Sequence[Endpoint]
+    config: Config, store: Store, endpoints: Sequence[Endpoint], vitals: Vitals
 ) -> Iterator[DispatcherThread | None]:
     """Deliver while the run lasts, and what is due for a bounded time after it."""
     if not endpoints:
@@ -160,9 +248,9 @@ def _dispatching(
         return
     policy = RetryPolicy(config.delivery.delays_s, _JITTER)
     with HttpTransport() as transport:
-        thread = DispatcherThread(
-            Dispatcher(store, endpoints, transport, policy, report=undelivered)
-        )
+        dispatcher = Dispatcher(store, endpoints, transport, policy, report=undelivered)
+        thread = DispatcherThread(dispatcher)
+        vitals.dispatcher, vitals.deliveries = dispatcher, thread
         thread.start()
         try:
             yield thread
@@ -180,6 +268,8 @@ def _stopping(reading: Reading) -> Iterator[None]:
     def stop(number: int, _: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
         reading.stop.set()
+        if reading.clustered:
+            _give_up_after(_CLUSTER_STOP_S)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -187,6 +277,16 @@ def _stopping(reading: Reading) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _give_up_after(seconds: float) -> None:
+    """End the process if it has not ended by then: a cluster can hang on one who is gone.
+
+    Nothing is lost that is not in the recovery store; the next start goes on from there.
+    """
+    timer = threading.Timer(seconds, os._exit, (_GAVE_UP,))
+    timer.daemon = True
+    timer.start()
 
 
 def _path(name: str | None) -> Path | None:

@@ -3,6 +3,7 @@
 Step names and keys are the address of the state: they are never renamed.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ READ, DECODE, REJECT, ROUTE, ASSESS, DECIDE, RECORD = STEPS = (
 )  # fmt: skip
 
 _MICROS = 1_000_000
+_NOTICES = 256
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Context:
 
     `durable`: there is a recovery store, so snapshots are worth making. `flush`: at the end
     of the sources, report the sessions that are still open, without ending them. `watch` is
-    shown every decoded chunk.
+    shown every decoded chunk. `stop`, in a cluster, is set when any process is asked to stop.
     """
 
     config: Config
@@ -44,6 +46,7 @@ class Context:
     durable: bool = False
     flush: bool = False
     watch: Callable[[Decoded], None] | None = None
+    stop: threading.Event | None = None
 
 
 TENANT_KEYS = 4
@@ -63,12 +66,14 @@ def shard_key(number: int) -> str:
 @leaving()
 def decode_step(context: Context, chunks: Iterable[Chunk]) -> list[Decoded]:
     """Decode chunks."""
-    return [_decoded(context, chunk) for chunk in chunks]
+    return [_decoded(context, chunk) for chunk in chunks if not chunk.is_last]
 
 
 def _decoded(context: Context, chunk: Chunk) -> Decoded:
     decoded = decode(chunk, int(time.time() * _MICROS))
-    context.counters.events += len(decoded.rows)
+    if len(decoded.rows):
+        context.counters.events += len(decoded.rows)
+        context.counters.latest_us = int(decoded.rows["ts_us"].max())
     for reject in decoded.rejects:
         context.counters.rejects[reject.reason] += 1
     if context.watch is not None:
@@ -78,8 +83,33 @@ def _decoded(context: Context, chunk: Chunk) -> Decoded:
 
 def rejects_of(decoded: Decoded) -> list[tuple[str, tuple[str, Reject]]]:
     """Return the rejects of a chunk with the file they come from, keyed for their sink."""
-    origin = decoded.chunk.origin or decoded.chunk.source
-    return [(REJECT, (origin, reject)) for reject in decoded.rejects]
+    chunk = decoded.chunk
+    rejects = decoded.rejects if chunk.messages is None else chunk.messages.rejects(decoded)
+    return [(REJECT, (chunk.origin or chunk.source, reject)) for reject in rejects]
+
+
+def notices_of(chunk: Chunk) -> list[tuple[str, None]]:
+    """Return notices to all processes where a chunk is the last before a stop.
+
+    Keys are what the engine spreads over processes; so many miss none of them.
+    """
+    return [(f"stop-{number:03d}", None) for number in range(_NOTICES)] if chunk.is_last else []
+
+
+class Stop(StatefulBatchLogic[None, None, None]):
+    """Has a process stop reading because another one does."""
+
+    def __init__(self, stop: threading.Event, _: None) -> None:
+        self._stop = stop
+
+    @leaving()
+    def on_batch(self, values: list[None]) -> tuple[list[None], bool]:
+        """Stop; called by the engine."""
+        self._stop.set()
+        return [], self.DISCARD
+
+    def snapshot(self) -> None:
+        """Return no state."""
 
 
 class Route:
@@ -119,17 +149,18 @@ class Assess(StatefulBatchLogic[Part, tuple[str, Records], bytes | None]):
         self._shard: Shard | None = None  # without a state, the first part tells its number
         if state is not None:
             self._shard = Shard.load(state, self._settings, context.sources)
+            context.counters.watch(self._shard)
 
     @leaving()
     def on_batch(self, values: list[Part]) -> tuple[list[tuple[str, Records]], bool]:
         """Assess parts in order; called by the engine."""
         if self._shard is None:
             self._shard = Shard(values[0].shard, self._settings, self._context.sources)
+            self._context.counters.watch(self._shard)
         out: list[tuple[str, Records]] = []
         for part in values:
             for records in self._shard.assess(part):
                 out.extend(self._by_tenant(records))
-        self._context.counters.agents_of[self._shard.number] = self._shard.agents
         return out, self.RETAIN
 
     def on_eof(self) -> tuple[list[tuple[str, Records]], bool]:
@@ -145,7 +176,9 @@ class Assess(StatefulBatchLogic[Part, tuple[str, Records], bytes | None]):
 
     def snapshot(self) -> bytes | None:
         """Return the shard's state; called by the engine at the end of every epoch."""
-        return self._shard.dump() if self._shard and self._context.durable else None
+        if self._shard is None or not self._context.durable:
+            return None
+        return self._context.counters.snapshots.timed(self._shard.dump)
 
 
 def without_shard(
@@ -160,9 +193,10 @@ class Decide(StatefulBatchLogic[Records, Ruling, bytes | None]):
 
     @leaving()
     def __init__(self, context: Context, state: bytes | None) -> None:
-        self._durable = context.durable
+        self._context = context
         config = context.config
         self._decider = Decider(config) if state is None else Decider.load(state, config)
+        context.counters.deciders.append(self._decider)
 
     @leaving()
     def on_batch(self, values: list[Records]) -> tuple[list[Ruling], bool]:
@@ -172,4 +206,6 @@ class Decide(StatefulBatchLogic[Records, Ruling, bytes | None]):
 
     def snapshot(self) -> bytes | None:
         """Return the decider's state; called by the engine at the end of every epoch."""
-        return self._decider.dump() if self._durable else None
+        if not self._context.durable:
+            return None
+        return self._context.counters.snapshots.timed(self._decider.dump)

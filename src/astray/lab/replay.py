@@ -13,8 +13,9 @@ from astray.decide.decision import Decision
 from astray.flow.counters import Counters
 from astray.flow.dataflow import build_flow
 from astray.flow.engine import compile_kernels, run_flow
+from astray.flow.naming import check_sources
 from astray.flow.sinks import Calling, Collector, RejectsFile
-from astray.flow.sources import Reading, Sources, check_sources
+from astray.flow.sources import Reading, Sources
 from astray.flow.steps import Context
 from astray.lab.labels import Label
 from astray.lab.metrics import pr_auc, roc_auc, threshold_at

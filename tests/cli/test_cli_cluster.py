@@ -1,0 +1,197 @@
+"""Several processes as one run: the same decisions, stopped together, brought back together."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import orjson
+import psycopg
+import pytest
+
+from astray.testing import Receiver
+from databases import asked, fresh_schema, postgres_url
+from running import SECRET, WHSEC, Writer, astray, attacked_fleet, complaints, started, until
+
+_CONFIG = """
+[default_policy]
+alert = {{ score = 25.0 }}
+suspend = {{ score = 30.0 }}
+
+[store]
+url = "env:ASTRAY_STORE_URL"
+
+[recovery]
+interval_s = 0.2
+
+[delivery]
+delays_s = [0.2]
+
+[[webhook]]
+url = "{url}"
+secret = "env:ASTRAY_WEBHOOK_SECRET"
+"""
+_FILES = ("a.jsonl", "b.jsonl", "c.jsonl")
+
+
+class Site:
+    """A folder with the same three files to read, and a case store of its own."""
+
+    def __init__(self, folder: Path, receiver: Receiver) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.url = fresh_schema(postgres_url())
+        (folder / "astray.toml").write_text(_CONFIG.format(url=receiver.url))
+        self.secrets = {"ASTRAY_WEBHOOK_SECRET": WHSEC, "ASTRAY_STORE_URL": self.url}
+        sources = [part for name in _FILES for part in ("--source", name)]
+        self.command = ["run", *sources, "--config", "astray.toml", "--recovery", "state"]
+
+    def run(self, *more: str) -> subprocess.CompletedProcess:
+        """Run to the end of the files."""
+        result = astray(*self.command, *more, cwd=self.folder, **self.secrets)
+        assert result.returncode == 0, result.stderr.decode()
+        return result
+
+    def follow(self, *more: str) -> subprocess.Popen:
+        """Start a run that follows the files."""
+        return started(*self.command, "--follow", *more, cwd=self.folder, **self.secrets)
+
+    def decisions(self) -> dict[str, dict]:
+        """Return all decisions by their ids."""
+        try:
+            rows = asked(self.url, "SELECT decision_id, body FROM decisions")
+        except psycopg.errors.UndefinedTable:  # nobody has opened the store yet
+            rows = []
+        return {name: orjson.loads(body) for name, body in rows}
+
+
+def _parts(data: bytes) -> list[bytes]:
+    """Divide lines among the files; all of an agent's are in one."""
+    parts = [b"", b"", b""]
+    for line in data.splitlines(keepends=True):
+        parts[sum(orjson.loads(line)["agent"].encode()) % 3] += line
+    return parts
+
+
+@pytest.fixture(scope="module")
+def receiver():
+    """Receive webhooks."""
+    with Receiver([SECRET]) as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    """Make the contents of the three files."""
+    return _parts(attacked_fleet(tmp_path_factory.mktemp("fleet")))
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory, receiver, parts):
+    """Run over the files in one process."""
+    site = Site(tmp_path_factory.mktemp("one") / "site", receiver)
+    for name, part in zip(_FILES, parts, strict=True):
+        (site.folder / name).write_bytes(part)
+    site.run()
+    found = site.decisions()
+    assert len(found) > 8
+    receiver.deliveries.clear()
+    return found
+
+
+def test_two_processes_decide_what_one_does(tmp_path, receiver, parts, expected):
+    """Work that is shared comes to the same decisions, and each is sent once."""
+    site = Site(tmp_path / "site", receiver)
+    for name, part in zip(_FILES, parts, strict=True):
+        (site.folder / name).write_bytes(part)
+
+    site.run("--processes", "2")
+
+    assert site.decisions() == expected
+    cases = [orjson.loads(d.body)["data"]["alert_id"] for d in receiver.deliveries.values()]
+    assert len(cases) == len(set(cases)) > 0
+    receiver.deliveries.clear()
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_brought_back_with_the_others(tmp_path, receiver, parts, expected):
+    """One of two is killed in the middle; all begin again, and stop when they are asked to."""
+    site = Site(tmp_path / "site", receiver)
+    with (
+        Writer(site.folder / _FILES[0], parts[0], 40, 0.1),
+        Writer(site.folder / _FILES[1], parts[1], 40, 0.1, seed=1),
+        Writer(site.folder / _FILES[2], parts[2], 40, 0.1, seed=2),
+    ):
+        run = site.follow("--processes", "2")
+        until(lambda: _children(run.pid), "the processes to start")
+        time.sleep(3)  # kills belong into the middle of the work
+        os.kill(_children(run.pid)[1], signal.SIGKILL)
+    until(lambda: site.decisions().keys() >= expected.keys(), "all decisions")
+    run.send_signal(signal.SIGTERM)
+    _, said = run.communicate(timeout=60)
+
+    assert run.returncode == 0, said.decode()
+    assert b"all begin again" in said
+    assert site.decisions() == expected
+    assert not _children(run.pid)
+
+
+def test_when_one_is_asked_to_stop_all_do(tmp_path, receiver, parts):
+    """A process that gets SIGTERM tells the others; nobody hangs, and state is whole."""
+    site = Site(tmp_path / "site", receiver)
+    for name, part in zip(_FILES, parts, strict=True):
+        (site.folder / name).write_bytes(part)
+    run = site.follow("--processes", "2")
+    until(site.decisions, "a decision")
+
+    os.kill(_children(run.pid)[0], signal.SIGTERM)
+    run.communicate(timeout=60)
+
+    assert run.returncode == 0
+
+
+@pytest.mark.slow
+def test_processes_end_with_their_supervisor(tmp_path, receiver, parts):
+    """Nobody goes on in the dark when the supervisor was killed."""
+    site = Site(tmp_path / "site", receiver)
+    for name, part in zip(_FILES, parts, strict=True):
+        (site.folder / name).write_bytes(part)
+    run = site.follow("--processes", "2")
+    until(site.decisions, "a decision")
+    children = _children(run.pid)
+
+    run.kill()
+    run.communicate(timeout=60)
+
+    assert len(children) == 2
+    until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), "their end")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            ["--processes", "2", "--store", "sqlite:///a.db"],
+            "need a case store that they can share",
+        ),
+        (["--cluster", "a:1,b"], "--cluster: 'b' is not host:port"),
+        (["--cluster", "a:1,a:1", "--process", "0"], "an address is given twice"),
+        (["--cluster", "a:1,b:2"], "which of the addresses in --cluster is this one"),
+        (["--cluster", "a:1,b:2", "--process", "2"], "--process: one of 0 to 1, not 2"),
+        (["--process", "0"], "--process: only with --cluster"),
+        (["--cluster", "a:1", "--process", "0", "--processes", "2"], "one or the other"),
+    ],
+)
+def test_what_is_no_cluster_is_said(options, sentence, tmp_path):
+    """Mistakes in what describes a cluster are sentences."""
+    (tmp_path / "e.jsonl").write_bytes(b'{"ts":1,"agent":"a","action":"b"}\n')
+
+    result = astray("run", "--source", "e.jsonl", *options, cwd=tmp_path)
+
+    assert any(sentence in line for line in complaints(result))
+
+
+def _children(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in listed.read_text().split()] if listed.exists() else []
