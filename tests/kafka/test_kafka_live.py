@@ -177,6 +177,7 @@ def test_a_topic_gives_the_decisions_of_a_file_and_goes_everywhere(place, scene)
     assert b"rejects: %d not_json" % len(scene.bad) in said
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_comes_to_the_same(place, scene):
     """Killed twice in the middle and started again, each thing is decided and published once."""
     generator = random.Random(4)

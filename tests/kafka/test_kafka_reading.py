@@ -351,6 +351,7 @@ def test_the_backlog_of_every_partition_is_known(broker):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
 def test_a_broker_that_is_away_is_waited_for(number, own_broker, caplog):
     """Nothing is lost or repeated by a broker that goes and comes, and people hear of both once."""

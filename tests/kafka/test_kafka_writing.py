@@ -132,6 +132,7 @@ def test_a_long_letter_comes_whole_where_the_topic_takes_it(broker):
     assert message.value() == value
 
 
+@pytest.mark.slow
 def test_an_epoch_does_not_end_before_its_letters_are_acknowledged(own_broker):
     """While the broker is away the snapshot waits; when it is back the letters are there."""
     topic = own_broker.topic()
@@ -283,6 +284,7 @@ def test_a_crash_between_writing_and_marking_writes_nothing_twice(broker, store)
     assert len(ids) == len(set(ids)) == 45
 
 
+@pytest.mark.slow
 def test_alerts_wait_for_a_broker_that_is_away(own_broker, store):
     """Nobody else waits meanwhile, and when it is back each alert is there once."""
     topic = own_broker.topic()
