@@ -1,9 +1,8 @@
-"""Several processes as one run: the same decisions, stopped together, brought back together."""
+"""Several processes as one run: the same decisions, stopped together."""
 
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import orjson
@@ -12,7 +11,7 @@ import pytest
 
 from astray.testing import Receiver
 from databases import asked, fresh_schema, postgres_url
-from running import SECRET, WHSEC, Writer, astray, attacked_fleet, complaints, started, until
+from running import SECRET, WHSEC, astray, attacked_fleet, complaints, started, until
 
 _CONFIG = """
 [default_policy]
@@ -112,29 +111,6 @@ def test_two_processes_decide_what_one_does(tmp_path, receiver, parts, expected)
     cases = [orjson.loads(d.body)["data"]["alert_id"] for d in receiver.deliveries.values()]
     assert len(cases) == len(set(cases)) > 0
     receiver.deliveries.clear()
-
-
-@pytest.mark.slow
-def test_a_killed_process_is_brought_back_with_the_others(tmp_path, receiver, parts, expected):
-    """One of two is killed in the middle; all begin again, and stop when they are asked to."""
-    site = Site(tmp_path / "site", receiver)
-    with (
-        Writer(site.folder / _FILES[0], parts[0], 40, 0.1),
-        Writer(site.folder / _FILES[1], parts[1], 40, 0.1, seed=1),
-        Writer(site.folder / _FILES[2], parts[2], 40, 0.1, seed=2),
-    ):
-        run = site.follow("--processes", "2")
-        until(lambda: _children(run.pid), "the processes to start")
-        time.sleep(3)  # kills belong into the middle of the work
-        os.kill(_children(run.pid)[1], signal.SIGKILL)
-    until(lambda: site.decisions().keys() >= expected.keys(), "all decisions")
-    run.send_signal(signal.SIGTERM)
-    _, said = run.communicate(timeout=60)
-
-    assert run.returncode == 0, said.decode()
-    assert b"all begin again" in said
-    assert site.decisions() == expected
-    assert not _children(run.pid)
 
 
 def test_when_one_is_asked_to_stop_all_do(tmp_path, receiver, parts):

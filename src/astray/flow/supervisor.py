@@ -26,6 +26,9 @@ DELAYS_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 STOP_S = 30.0
 """How long a process may take to end before it is killed."""
 
+CRASH_S = 2.0
+"""How long the others may take when one has crashed: asked to stop, they would wait for it."""
+
 _LOOK_EVERY_S = 0.05
 _REFUSED = 2
 _FAILED = 1
@@ -57,10 +60,13 @@ class Supervisor:
             while True:
                 started_s = time.monotonic()
                 codes = self._run_once()
-                if not any(codes) or self._stopping.is_set():
-                    return max(map(abs, codes))
                 if _REFUSED in codes:
                     return _REFUSED  # it has been said why, and it would be again
+                if any(codes) and self._stopping.is_set():
+                    told = f"a process had ended badly ({_told(codes)})"
+                    self._say(f"stopped; {told}: the next start goes on from the last snapshot")
+                if not any(codes) or self._stopping.is_set():
+                    return 0
                 steady = time.monotonic() - started_s > STEADY_S
                 restarts = 1 if steady else restarts + 1
                 if restarts > RESTARTS_MAX:
@@ -98,11 +104,13 @@ class Supervisor:
     def _watched(self, children: Sequence[subprocess.Popen[bytes]]) -> list[int]:
         asked_s = 0.0
         while any(child.poll() is None for child in children):
-            ended_badly = any(child.poll() for child in children)
-            if (self._stopping.is_set() or ended_badly) and not asked_s:
+            codes = [child.poll() for child in children]
+            crashed = any(code not in (None, 0, _REFUSED) for code in codes)
+            if (self._stopping.is_set() or any(codes)) and not asked_s:
                 asked_s = time.monotonic()
-                _signal(children, signal.SIGTERM)
-            if asked_s and time.monotonic() - asked_s > STOP_S:
+                if not crashed:
+                    _signal(children, signal.SIGTERM)
+            if asked_s and time.monotonic() - asked_s > (CRASH_S if crashed else STOP_S):
                 _signal(children, signal.SIGKILL)
             time.sleep(_LOOK_EVERY_S)
         return [child.returncode for child in children]
