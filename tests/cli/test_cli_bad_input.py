@@ -11,6 +11,7 @@ import pytest
 
 from astray.events import Event
 from astray.events.schema import EVENT_BYTES_MAX
+from astray.flow.keys import shard_key
 from astray.store import Store
 from running import WHSEC, complaints, decisions, invoked, lines, rows, states
 from strategies import NOW_US
@@ -271,7 +272,7 @@ def test_a_flood_of_resources_from_one_agent_is_bounded_and_its_own(tmp_path):
         found[name] = folder
 
     ((key, flooded),) = [
-        item for item in states(found["flooded"] / "kept").items() if item[0][1] == "shard-000"
+        item for item in states(found["flooded"] / "kept").items() if item[0][1] == shard_key(0)
     ]
     calm = states(found["calm"] / "kept")[key]
     assert len(flooded) - len(calm) < 1_000_000

@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from astray.events import Event
+from astray.flow.keys import shard_key, tenant_key
 from astray.testing import Receiver
 from running import (
     SECRET,
@@ -47,8 +48,8 @@ secret = "env:ASTRAY_WEBHOOK_SECRET"
 """
 
 
-SHARDS = {f"shard-{number:03d}" for number in range(4)}
-DECIDERS = {f"tenants-{number:03d}" for number in range(4)}
+SHARDS = {shard_key(number) for number in range(4)}
+DECIDERS = {tenant_key(number) for number in range(4)}
 
 
 class Site:

@@ -10,6 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from astray.flow.keys import shard_key, tenant_key
 from running import (
     astray,
     attacked_fleet,
@@ -114,12 +115,12 @@ def test_a_directory_is_looked_into(first):
     found = orjson.loads(invoked("state", "inspect", "recovery", "--json", cwd=first).stdout)
 
     by_key = {state["key"]: state for state in found["states"]}
-    shards = [by_key[f"shard-{number:03d}"]["holds"] for number in range(4)]
+    shards = [by_key[shard_key(number)]["holds"] for number in range(4)]
     events = (first / "events.jsonl").read_bytes().splitlines()
     agents = {orjson.loads(line)["agent"] for line in events}
     assert sum(shard["agents"] for shard in shards) == len(agents)
     assert sum(shard["open_sessions"] for shard in shards) > 0
-    assert by_key["tenants-000"]["holds"]["reference_sessions"] > 100
+    assert by_key[tenant_key(0)]["holds"]["reference_sessions"] > 100
     assert found["epoch"] in found["epochs"]
     assert found["sources"]["events.jsonl"][1] == (first / "events.jsonl").stat().st_size
     assert (told.returncode, told.stdout) == (0, b"")
@@ -142,12 +143,12 @@ def test_looking_changes_nothing(first):
 def spoil(recovery: Path) -> int:
     """Change a byte in the middle of a shard's state; return the snapshot's epoch."""
     with contextlib.closing(sqlite3.connect(recovery / "part-0.sqlite3")) as connection, connection:
-        query = "SELECT snap_epoch, ser_change FROM snaps WHERE state_key = 'shard-002'"
-        epoch, state = connection.execute(query).fetchone()
+        query = "SELECT snap_epoch, ser_change FROM snaps WHERE state_key = ?"
+        epoch, state = connection.execute(query, (shard_key(2),)).fetchone()
         middle = len(state) // 2
         bad = state[:middle] + bytes([state[middle] ^ 1]) + state[middle + 1 :]
-        update = "UPDATE snaps SET ser_change = ? WHERE state_key = 'shard-002'"
-        connection.execute(update, (bad,))
+        update = "UPDATE snaps SET ser_change = ? WHERE state_key = ?"
+        connection.execute(update, (bad, shard_key(2)))
     return epoch
 
 
@@ -161,7 +162,8 @@ def test_a_run_that_finds_damage_says_where_and_what_to_do(first):
     (said,) = complaints(result)
     why = "the shard state is damaged: its checksum does not match"
     assert said.startswith(
-        f"astray: recovery: the snapshot of shard-002 (assess, epoch {epoch}) cannot be used: {why}"
+        f"astray: recovery: the snapshot of {shard_key(2)} (assess, "
+        f"epoch {epoch}) cannot be used: {why}"
     )
     assert "`astray state inspect recovery`" in said
     assert looked.returncode == 1

@@ -21,6 +21,7 @@ from astray.events import Chunk, Event
 from astray.flow.counters import Counters
 from astray.flow.dataflow import build_flow
 from astray.flow.engine import run_flow
+from astray.flow.keys import shard_key, tenant_key
 from astray.flow.recovery import open_recovery
 from astray.flow.sinks import Calling, Collector, RejectsFile
 from astray.flow.sources import Reading, Sources
@@ -155,8 +156,8 @@ def test_the_dataflow_is_the_core_and_nothing_more(tmp_path):
         expected.setdefault(one.id, one)
     assert run.collector.decisions == expected
     assert len(expected) > 10
-    shards = [kept["astray.assess", f"shard-{number:03d}"] for number in range(3)]
-    assert [*shards, kept["astray.decide", "tenants-000"]] == core.dump()
+    shards = [kept["astray.assess", shard_key(number)] for number in range(3)]
+    assert [*shards, kept["astray.decide", tenant_key(0)]] == core.dump()
 
 
 @pytest.mark.parametrize(
@@ -342,8 +343,8 @@ def test_a_damaged_state_is_refused(tmp_path):
     Run().over(TestingSource(items), tmp_path)
     (part,) = (tmp_path / "recovery").glob("part-*.sqlite3")
     with contextlib.closing(sqlite3.connect(part)) as connection:
-        query = "SELECT rowid, ser_change FROM snaps WHERE state_key = 'shard-000'"
-        for row, state in connection.execute(query).fetchall():
+        query = "SELECT rowid, ser_change FROM snaps WHERE state_key = ?"
+        for row, state in connection.execute(query, (shard_key(0),)).fetchall():
             middle = len(state) // 2
             flipped = state[:middle] + bytes([state[middle] ^ 1]) + state[middle + 1 :]
             connection.execute("UPDATE snaps SET ser_change = ? WHERE rowid = ?", (flipped, row))

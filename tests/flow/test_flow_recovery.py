@@ -39,6 +39,7 @@ def test_a_new_directory_is_made_and_marked(tmp_path):
         "shards": 4,
         "shard_by": "group",
         "tenant_keys": 4,
+        "spread": 60,
         "read_keys": 16,
     }
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astray.events.columns import EVENT, Rows
+from astray.events.gather import gather
 from astray.events.ids import ABSENT, pair_ids, stable_ids
 from astray.events.parse import parse_line
 from astray.events.scan import PLAIN, UNSURE, scan
@@ -72,17 +73,18 @@ class Decoded:
     def only(self, places: NDArray[np.intp]) -> "Decoded":
         """Return the events at these places with nothing else of the chunk."""
         rows = self.rows[places]
-        lines = [self.line(place) for place in places.tolist()]
-        ends = np.cumsum([len(line) + 1 for line in lines], dtype=np.int64)
+        first, end = rows["line_first"].astype(np.int64), rows["line_end"].astype(np.int64)
+        ends = np.cumsum(end - first + 1)
+        data = np.empty(ends[-1] if len(ends) else 0, np.uint8)
+        gather(np.frombuffer(self.chunk.data, np.uint8), first, end, data)
         counts = rows["resource_count"]
         last = np.cumsum(counts)
         within = np.arange(counts.sum()) - np.repeat(last - counts, counts)
         resources = self.resources[np.repeat(rows["resource_first"], counts) + within]
         rows["resource_first"] = last - counts
         rows["line_end"] = ends - 1
-        rows["line_first"] = ends - 1 - [len(line) for line in lines]
-        data = b"".join(line + b"\n" for line in lines)
-        chunk = replace(self.chunk, offset=0, data=data, messages=None)
+        rows["line_first"] = ends - 1 - (end - first)
+        chunk = replace(self.chunk, offset=0, data=data.tobytes(), messages=None)
         return Decoded(chunk, rows, resources, ())
 
 

@@ -21,8 +21,9 @@ from astray.config import Config
 from astray.errors import RecoveryError
 from astray.flow.cluster import Cluster
 from astray.flow.dataflow import FLOW
+from astray.flow.keys import SPREAD, TENANT_KEYS
 from astray.flow.sources import READ_KEYS
-from astray.flow.steps import STEPS, TENANT_KEYS
+from astray.flow.steps import STEPS
 
 _MARK = "astray.json"
 _BEGUN = "begun.json"
@@ -41,6 +42,7 @@ def _address(config: Config) -> dict[str, Any]:
         "shard_by": config.events.shard_by,
         "tenant_keys": TENANT_KEYS,
         "read_keys": READ_KEYS,
+        "spread": SPREAD,
     }
 
 
@@ -125,7 +127,8 @@ def write_notes(directory: Path, address: Mapping[str, Any], after_us: int | Non
 def check_readable(place: Path, address: Mapping[str, Any]) -> None:
     """Raise a `RecoveryError` unless this astray, in some configuration, can use such a state."""
     ours = {"schema_version": SCHEMA_VERSION, "flow": FLOW, "steps": list(STEPS)}
-    _check(place, address, {**ours, "tenant_keys": TENANT_KEYS, "read_keys": READ_KEYS})
+    keys = {"tenant_keys": TENANT_KEYS, "read_keys": READ_KEYS, "spread": SPREAD}
+    _check(place, address, ours | keys)
 
 
 def noted_after_us(directory: Path) -> int | None:

@@ -21,6 +21,7 @@ from astray.decide.limits import lowest_limits, tag_patterns
 from astray.events import Chunk, Decoded, Reject, decode
 from astray.flow.counters import Counters
 from astray.flow.faults import leaving
+from astray.flow.keys import TENANT_KEYS, shard_key, tenant_key
 from astray.flow.tagging import Tagger
 
 READ, DECODE, REJECT, ROUTE, ASSESS, DECIDE, RECORD = STEPS = (
@@ -47,20 +48,6 @@ class Context:
     flush: bool = False
     watch: Callable[[Decoded], None] | None = None
     stop: threading.Event | None = None
-
-
-TENANT_KEYS = 4
-"""Tenants are spread over so many deciders; a part of the state's address."""
-
-
-def tenant_key(number: int) -> str:
-    """Return the key of a decider in the dataflow."""
-    return f"tenants-{number:03d}"
-
-
-def shard_key(number: int) -> str:
-    """Return the key of a shard in the dataflow."""
-    return f"shard-{number:03d}"
 
 
 @leaving()
@@ -149,6 +136,7 @@ class Assess(StatefulBatchLogic[Part, tuple[str, Records], bytes | None]):
         self._shard: Shard | None = None  # without a state, the first part tells its number
         if state is not None:
             self._shard = Shard.load(state, self._settings, context.sources)
+            self._shard.waiting.begin_again()
             context.counters.watch(self._shard)
 
     @leaving()
