@@ -153,3 +153,34 @@ def test_a_source_that_is_no_longer_read_leaves_what_it_gave(order):
     later = _assessed(again, [decoded([_event(_START_US + 2 * _HOUR_US, "late", 8)], "b")])
 
     assert len(_by_agent(later)) == 2
+
+
+def test_a_run_that_begins_again_waits_for_what_was_silent():
+    """Sources that had all come to their end may have grown: who is read first does not matter."""
+    first = [decoded([_event(_START_US, name, 1)], name) for name in _SOURCES]
+    more = [decoded([_event(_START_US + h * _HOUR_US, n, h) for h in (1, 30)], n) for n in _SOURCES]
+    ends = [decode(Chunk(name, 0, b"", silent=True), NOW_US) for name in _SOURCES]
+    found = []
+    for order in (more, more[::-1]):
+        shard = new_shard(_CONFIG, sources=_SOURCES)
+        _assessed(shard, [*first, *ends])
+
+        again = Shard.load(shard.dump(), shard.settings, _SOURCES)
+        again.waiting.begin_again()
+
+        found.append(_by_agent(_assessed(again, [*order, *ends])))
+        assert again.window_us == _START_US + 30 * _HOUR_US
+    assert found[0] == found[1]
+    assert len(found[0]) == len(_SOURCES)
+
+
+def test_a_run_that_begins_again_waits_for_none_that_is_not_read():
+    """What a source that is gone has left is scored, and nobody waits for it."""
+    shard = new_shard(_CONFIG, sources=_SOURCES)
+    _assessed(shard, [decoded([_event(_START_US, name, 1)], name) for name in _SOURCES])
+
+    again = Shard.load(shard.dump(), shard.settings, ["left"])
+    again.waiting.begin_again()
+    _assessed(again, [decoded([_event(_START_US + 30 * _HOUR_US, "left", 2)], "left")])
+
+    assert again.window_us == _START_US + 30 * _HOUR_US

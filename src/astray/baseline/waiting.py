@@ -33,6 +33,7 @@ class _Source:
 
     reached_us: int = 0
     silent: bool = False
+    is_read: bool = True
     ahead_us: list[int] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
 
@@ -104,6 +105,11 @@ class Waiting:
         waiting = [part for source in self._sources.values() for part in source.parts]
         return sum(len(part.order) for part in waiting) > WAITING_MAX
 
+    def begin_again(self) -> None:
+        """Wait for all that are read: what was silent before a restart may have grown since."""
+        for source in self._sources.values():
+            source.silent = not source.is_read
+
     def dump(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return clocks as JSON, and what waits as arrays."""
         clocks, arrays = {}, {}
@@ -123,7 +129,7 @@ class Waiting:
             lines = arrays[f"lines{place}"].tobytes()
             is_read = name in self._sources
             if is_read or lines:
-                source = _Source(reached_us, silent or not is_read, ahead_us)
+                source = _Source(reached_us, silent or not is_read, is_read, ahead_us)
                 self._sources[name] = source
             if lines:
                 decoded = decode(Chunk(name, 0, lines), _ANY_TIME_US)
