@@ -89,7 +89,23 @@ def parts(tmp_path_factory):
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory, receiver, parts):
     """Run over the files in one process."""
-    site = Site(tmp_path_factory.mktemp("one") / "site", receiver)
+    return _expected(tmp_path_factory.mktemp("one") / "site", receiver, parts)
+
+
+@pytest.fixture(scope="module")
+def long_parts(tmp_path_factory):
+    """Make the contents of three files that take a while."""
+    return _parts(attacked_fleet(tmp_path_factory.mktemp("fleet"), 40.0))
+
+
+@pytest.fixture(scope="module")
+def long_expected(tmp_path_factory, receiver, long_parts):
+    """Run over the long files in one process."""
+    return _expected(tmp_path_factory.mktemp("long") / "site", receiver, long_parts)
+
+
+def _expected(folder: Path, receiver: Receiver, parts: list[bytes]) -> dict[str, dict]:
+    site = Site(folder, receiver)
     for name, part in zip(_FILES, parts, strict=True):
         (site.folder / name).write_bytes(part)
     site.run()
@@ -125,6 +141,51 @@ def test_when_one_is_asked_to_stop_all_do(tmp_path, receiver, parts):
     run.communicate(timeout=60)
 
     assert run.returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_killed_process_is_brought_back(killed, tmp_path, receiver, long_parts, long_expected):
+    """Killed in the middle of the work, one takes the others along, and all go on from there."""
+    site = Site(tmp_path / "site", receiver)
+    for name, part in zip(_FILES, long_parts, strict=True):
+        (site.folder / name).write_bytes(part)
+    command = [*site.command, "--processes", "2"]
+    run = started(*command, cwd=site.folder, **site.secrets)
+    until(lambda: len(site.decisions()) >= len(long_expected) // 4, "a quarter of the decisions")
+    before = len(site.decisions())
+
+    os.kill(_children(run.pid)[killed], signal.SIGKILL)
+    _, said = run.communicate(timeout=240)
+
+    assert before < len(long_expected)
+    assert b"all begin again" in said
+    assert (run.returncode, site.decisions()) == (0, long_expected)
+    cases = [orjson.loads(d.body)["data"]["alert_id"] for d in receiver.deliveries.values()]
+    assert len(cases) == len(set(cases)) > 0
+    receiver.deliveries.clear()
+
+
+@pytest.mark.slow
+def test_processes_may_be_more_and_fewer_with_every_start(tmp_path, receiver, parts):
+    """State is kept over 1, 2, 3 and 1 processes: as if there had always been one."""
+    found = []
+    for name, numbers in (("rescaled", "1231"), ("one", "1111")):
+        site = Site(tmp_path / name, receiver)
+        for piece, number in enumerate(numbers):
+            for file, part in zip(_FILES, parts, strict=True):
+                lines = part.splitlines(keepends=True)
+                with (site.folder / file).open("ab") as grown:
+                    quarter = slice(piece * len(lines) // 4, (piece + 1) * len(lines) // 4)
+                    grown.write(b"".join(lines[quarter]))
+            site.run("--processes", number)
+        inspected = astray("state", "inspect", "state", "--json", cwd=site.folder)
+        kept = {state["key"]: state["holds"] for state in orjson.loads(inspected.stdout)["states"]}
+        found.append((site.decisions(), kept))
+
+    assert found[0] == found[1]
+    assert len(found[0][0]) > 8
+    receiver.deliveries.clear()
 
 
 @pytest.mark.slow
