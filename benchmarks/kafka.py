@@ -7,19 +7,14 @@ do. The yardstick, in the same run over the same topic: `Consumer.consume` with 
 configuration and `orjson.loads` of every value, nothing else.
 """
 
-import importlib
-import os
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import time
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 import orjson
-from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka import Consumer, TopicPartition
 
 from astray.config import Config, load_config
 from astray.flow.counters import Counters
@@ -31,41 +26,13 @@ from astray.flow.kafka.topics import consuming
 from astray.flow.sinks import Calling, Collector, RejectsFile
 from astray.flow.sources import Reading, Sources
 from astray.flow.steps import Context
-from harness import ROOT, made_stream, report, timed
+from harness import made_stream, report, timed
+from installation import any_broker, fill, topic_of
 
 _AGENTS, _DAYS = 1000, 6.0
 _PARTITIONS = (1, 4)
 _AT_ONCE = 10_000
 _GOAL = "from a topic to decisions at least 0.5 of consume() and orjson.loads alone"
-
-
-@contextmanager
-def _broker(folder: Path) -> Iterator[str]:
-    given = os.environ.get("ASTRAY_TEST_KAFKA")
-    if given:
-        yield given
-        return
-    sys.path.insert(0, str(ROOT / "tests" / "kafka"))
-    (node,) = importlib.import_module("kafka_broker").nodes(folder / "kafka")
-    node.start()
-    try:
-        yield node.address
-    finally:
-        node.kill()
-
-
-def _filled(broker: str, lines: list[bytes], partitions: int) -> str:
-    """Write lines to a new topic, agents' lines in their order; return its name."""
-    name = f"benchmark-{os.getpid()}-{partitions}"
-    admin = AdminClient({"bootstrap.servers": broker})
-    admin.create_topics([NewTopic(name, partitions, 1)])[name].result()
-    producer = Producer({"bootstrap.servers": broker, "linger.ms": 50, "compression.type": "zstd"})
-    for number, line in enumerate(lines):
-        producer.produce(name, line, partition=number * partitions // len(lines))
-        if number % _AT_ONCE == 0:
-            producer.flush()
-    producer.flush()
-    return name
 
 
 def _consume_and_parse(
@@ -102,12 +69,13 @@ def main() -> None:
     compile_kernels()
     config = load_config()
     results: dict[str, object] = {}
-    with tempfile.TemporaryDirectory() as scratch, _broker(Path(scratch)) as broker:
+    with tempfile.TemporaryDirectory() as scratch, any_broker(Path(scratch)) as broker:
         path = made_stream(Path(scratch), agents=_AGENTS, days=_DAYS, attacks="all=20")
         lines = path.read_bytes().splitlines()
         results |= {"events": len(lines), "bytes_per_event": path.stat().st_size // len(lines)}
         for partitions in _PARTITIONS:
-            topic = _filled(broker, lines, partitions)
+            topic = topic_of(broker, f"events-{partitions}-{time.time_ns()}", partitions)
+            fill(broker, topic, partitions, lines)
             at = (config, broker, topic, len(lines))
             alone_s = timed(partial(_consume_and_parse, *at, partitions))
             astray_s = timed(partial(_astray, *at))
