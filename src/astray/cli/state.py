@@ -7,15 +7,23 @@ from typing import Annotated
 import orjson
 import typer
 
-from astray.cli.common import reporting
+from astray.cli.common import ConfigFile, reporting
 from astray.cli.screen import Screen
+from astray.config import load_config
 from astray.events.clock import iso
+from astray.flow.reshard import reshard_state
 from astray.flow.state import Described, Inspected, export_state, import_state, inspect_state
 
-state_app = typer.Typer(no_args_is_help=True, help="Look into recovery directories, copy them.")
+state_app = typer.Typer(
+    no_args_is_help=True, help="Look into recovery directories, copy and divide them."
+)
 _DAMAGED = 1
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A recovery directory.")]
+
+Epoch = Annotated[
+    int | None, typer.Option(help="One that can still be gone back to; without it, the last.")
+]
 
 
 @state_app.command()
@@ -69,9 +77,7 @@ def _said(name: str, value: object) -> str:
 def export(
     directory: Directory,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")],
-    epoch: Annotated[
-        int | None, typer.Option(help="One that can still be gone back to; without it, the last.")
-    ] = None,
+    epoch: Epoch = None,
 ) -> None:
     """Write the whole state, and how far its sources were read, to one file."""
     told = export_state(directory, file, epoch)
@@ -87,3 +93,19 @@ def import_(
     """Make a recovery directory of an exported state; a run goes on with it as it would have."""
     told = import_state(file, directory)
     Screen("off").say(f"{directory}: {told.states} states; a run goes on at epoch {told.epoch}")
+
+
+@state_app.command()
+@reporting
+def reshard(
+    directory: Directory,
+    target: Annotated[Path, typer.Argument(metavar="NEWDIR", help="A new recovery directory.")],
+    config: ConfigFile = None,
+    epoch: Epoch = None,
+) -> None:
+    """Divide what was learnt among the shards of a configuration; a run goes on with NEWDIR."""
+    told = reshard_state(directory, target, load_config(config), epoch)
+    Screen("off").say(
+        f"{target}: {told.before} have become {told.after}; {told.agents:,} agents and "
+        f"{told.open_sessions:,} open sessions; a run goes on at epoch {told.epoch}"
+    )

@@ -25,6 +25,7 @@ from astray.flow.recovery import (
     write_whole,
 )
 from astray.flow.snapshots import Kept, Snapshot, read_kept, write_kept
+from astray.flow.sources import Places
 from astray.flow.steps import ASSESS, DECIDE, READ
 
 _KIND = "recovery"
@@ -70,6 +71,16 @@ class Carried:
     epoch: int
     states: int
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """All that a run goes on with from an epoch."""
+
+    address: Mapping[str, Any]
+    epoch: int
+    after_us: int | None
+    snapshots: tuple[Snapshot, ...]
 
 
 def inspect_state(directory: Path) -> Inspected:
@@ -148,16 +159,27 @@ def export_state(directory: Path, file: Path, epoch: int | None = None) -> Carri
         file is there already or cannot be written.
     """
     if file.exists():
-        raise RecoveryError(f"{file}: is there already")
+        raise RecoveryError(f"{file}: is there already", lasting=True)
+    whole = read_whole(directory, epoch)
+    data = _packed(directory, whole)
+    with _writing(file):
+        write_whole(file, data)
+    return Carried(whole.epoch, len(whole.snapshots), len(data))
+
+
+def read_whole(directory: Path, epoch: int | None) -> Whole:
+    """Return what a run would go on with; from an earlier epoch, if one is given.
+
+    Raises
+    ------
+    RecoveryError
+        The directory is none of astray's, is in use, damaged, or has nothing to go on with.
+    """
     with held(directory):
         address, kept = address_of(directory), read_kept(directory)
         chosen = _chosen(directory, kept, epoch)
-        snapshots = list(kept.snapshots(chosen))
         after_us = noted_after_us(directory)
-        data = _packed(directory, address, chosen, after_us, snapshots)
-    with _writing(file):
-        write_whole(file, data)
-    return Carried(chosen, len(snapshots), len(data))
+        return Whole(address, chosen, after_us, tuple(kept.snapshots(chosen)))
 
 
 def _chosen(directory: Path, kept: Kept, epoch: int | None) -> int:
@@ -165,30 +187,37 @@ def _chosen(directory: Path, kept: Kept, epoch: int | None) -> int:
         raise RecoveryError(f"{directory}: no epoch has come to its end yet")
     if epoch is not None and epoch not in kept.epochs:
         known = ", ".join(map(str, kept.epochs))
-        raise RecoveryError(f"{directory}: one can go back to epoch {known}, not to {epoch}")
+        raise RecoveryError(
+            f"{directory}: one can go back to epoch {known}, not to {epoch}", lasting=True
+        )
     return epoch or kept.epoch
 
 
-def _packed(
-    directory: Path,
-    address: Mapping[str, Any],
-    epoch: int,
-    after_us: int | None,
-    snapshots: Iterable[Snapshot],
-) -> bytes:
+def _packed(directory: Path, whole: Whole) -> bytes:
     """Return everything as bytes: what is bytes already as it is, places and the like as JSON."""
     states: list[Any] = []
     arrays: dict[str, NDArray[Any]] = {}
-    for snapshot in snapshots:
-        with damage_of(directory, snapshot):
-            value = snapshot.value()
-            _holds(snapshot.step, value)
+    for snapshot in whole.snapshots:
+        value = sound(directory, snapshot)
         if isinstance(value, bytes):
             arrays[f"{len(states)}"] = np.frombuffer(value, np.uint8)
             value = None
         states.append([snapshot.step, snapshot.key, snapshot.epoch, value])
-    meta = {"address": address, "epoch": epoch, "after_us": after_us, "states": states}
+    meta = {
+        "address": whole.address,
+        "epoch": whole.epoch,
+        "after_us": whole.after_us,
+        "states": states,
+    }
     return blob.pack(_KIND, meta, arrays)
+
+
+def sound(directory: Path, snapshot: Snapshot) -> Any:
+    """Return the state of a snapshot; raises a `RecoveryError` where it is damaged."""
+    with damage_of(directory, snapshot):
+        value = snapshot.value()
+        _holds(snapshot.step, value)
+    return value
 
 
 def import_state(file: Path, directory: Path) -> Carried:
@@ -201,27 +230,61 @@ def import_state(file: Path, directory: Path) -> Carried:
     RecoveryError
         The file is not there, damaged, or of another version; the directory has something in it.
     """
-    if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
-        raise RecoveryError(f"{directory}: is there already, and not empty")
+    check_new(directory)
+    whole = read_exported(file)
+    make_directory(directory, whole)
+    return Carried(whole.epoch, len(whole.snapshots), file.stat().st_size)
+
+
+def read_exported(file: Path) -> Whole:
+    """Return what a run would go on with that goes on from an exported file.
+
+    Raises
+    ------
+    RecoveryError
+        The file is not there, damaged, or of another version.
+    """
     with _reading(file):
-        data = file.read_bytes()
-        meta, arrays = blob.unpack(data, _KIND)
+        meta, arrays = blob.unpack(file.read_bytes(), _KIND)
     check_readable(file, meta["address"])
-    snapshots = list(_unpacked(meta["states"], arrays))
+    snapshots = tuple(_unpacked(meta["states"], arrays))
+    return Whole(meta["address"], meta["epoch"], meta["after_us"], snapshots)
+
+
+def places_in(whole: Whole) -> Places:
+    """Return how far all sources had been read; raises `StateError` where that is damaged."""
+    places: Places = {}
+    for snapshot in whole.snapshots:
+        if snapshot.step == _STEPS[READ]:
+            places.update(snapshot.value())
+    return places
+
+
+def check_new(directory: Path) -> None:
+    """Raise a `RecoveryError` where there is something in what is to be a new directory."""
+    if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
+        raise RecoveryError(f"{directory}: is there already, and not empty", lasting=True)
+
+
+def make_directory(directory: Path, whole: Whole) -> None:
+    """Make a recovery directory, which is there as a whole or not at all.
+
+    What a kill leaves lies beside it, under a name that begins with a dot.
+
+    Raises
+    ------
+    RecoveryError
+        It cannot be written.
+    """
     with _writing(directory):
         directory.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}.") as folder:
             made = Path(folder) / "made"
             made.mkdir(mode=0o700)
-            _make(made, meta, snapshots)
+            init_db_dir(made, _PARTITIONS)
+            write_kept(made, whole.epoch, whole.snapshots)
+            write_notes(made, whole.address, whole.after_us)
             made.replace(directory)
-    return Carried(meta["epoch"], len(snapshots), len(data))
-
-
-def _make(directory: Path, meta: Mapping[str, Any], snapshots: Iterable[Snapshot]) -> None:
-    init_db_dir(directory, _PARTITIONS)
-    write_kept(directory, meta["epoch"], snapshots)
-    write_notes(directory, meta["address"], meta["after_us"])
 
 
 def _unpacked(states: Iterable[Any], arrays: Arrays) -> Iterator[Snapshot]:
