@@ -5,6 +5,7 @@ import itertools
 import os
 import pickle
 import random
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -27,6 +28,26 @@ WHSEC = "whsec_" + b64encode(b"a secret of the tests, long enough").decode()
 SECRET = secret_of(WHSEC, "the tests")
 WAIT_S = 60.0
 """How long a test waits for what should take a second; long, as machines may be busy."""
+
+_CONFIG = """[default_policy]
+alert = {{ score = 25.0 }}
+suspend = {{ score = 30.0 }}
+
+[recovery]
+interval_s = 0.2
+
+[delivery]
+delays_s = [0.2]
+
+[[webhook]]
+url = "{url}"
+secret = "env:ASTRAY_WEBHOOK_SECRET"
+"""
+
+
+def quick_config(url: str) -> str:
+    """Return a configuration that decides much, keeps its state often, and sends to a webhook."""
+    return _CONFIG.format(url=url)
 
 
 def astray(
@@ -66,6 +87,15 @@ def started(*arguments: object, cwd: Path | None = None, **environment: str) -> 
     )
 
 
+def stopped(process: subprocess.Popen) -> bytes:
+    """Ask a run to stop; return what it said."""
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 0, err.decode()
+    assert b"Traceback" not in err
+    return err
+
+
 def environment_with(**changes: str) -> dict[str, str]:
     """Return this process's environment without a secret, with changes."""
     kept = {key: value for key, value in os.environ.items() if key != "ASTRAY_WEBHOOK_SECRET"}
@@ -80,10 +110,10 @@ def until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.01)
 
 
-def complaints(result: subprocess.CompletedProcess) -> list[str]:
-    """Return the sentences of a command that could not be carried out."""
+def complaints(result: subprocess.CompletedProcess, code: int = 2) -> list[str]:
+    """Return the sentences of a command that could not be carried out; code 1: it broke."""
     said = result.stderr.decode()
-    assert result.returncode == 2, said
+    assert result.returncode == code, said
     assert "Traceback" not in said
     assert result.stdout == b""
     return said.splitlines()

@@ -19,6 +19,7 @@ import pytest
 import typer
 import yaml
 
+from astray.cli.common import REFUSED
 from astray.cli.main import app
 from astray.config import load_config
 from astray.flow.kafka.address import Address, parse
@@ -361,6 +362,11 @@ def test_those_who_stop_astray_wait_for_it():
     assert _POD["terminationGracePeriodSeconds"] == _STOP_S
     assert unit["TimeoutStopSec"] == [str(_STOP_S)]
     assert (unit["KillSignal"], unit["Restart"]) == (["SIGTERM"], ["on-failure"])
+
+
+def test_what_another_start_does_not_mend_is_not_started_again():
+    """The exit code that says so is the one that commands end with."""
+    assert _unit()["RestartPreventExitStatus"] == [str(REFUSED)]
 
 
 def test_the_unit_is_contained_and_finds_its_secrets():

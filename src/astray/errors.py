@@ -16,15 +16,33 @@ from collections.abc import Sequence
 
 
 class AstrayError(Exception):
-    """The root: its message names what is wrong and where, for a person to act on."""
+    """The root: its message names what is wrong and where, for a person to act on.
+
+    What is `lasting` does not mend by itself: trying again is of no use before somebody has
+    acted. The exit code tells it to whatever would start astray again.
+    """
+
+    def __init__(self, message: str, *, lasting: bool = False) -> None:
+        self.lasting = lasting
+        super().__init__(message)
+
+
+class Passing(str):
+    """A problem that may mend by itself: a broker that does not answer yet, say."""
+
+    __slots__ = ()
 
 
 class ConfigError(AstrayError):
-    """A configuration that cannot be used; `problems` holds all of them, one sentence each."""
+    """A configuration that cannot be used; `problems` holds all of them, one sentence each.
+
+    It lasts, unless all of them are `Passing`.
+    """
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(self.problems))
+        lasting = not all(isinstance(problem, Passing) for problem in self.problems)
+        super().__init__("\n".join(self.problems), lasting=lasting)
 
 
 class SourceError(AstrayError):

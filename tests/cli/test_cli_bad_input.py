@@ -146,15 +146,17 @@ def _other_database(path):
 
 
 @pytest.mark.parametrize(
-    ("prepare", "sentence"),
+    ("prepare", "sentence", "code"),
     [
-        pytest.param(_no_database, "file is not a database", id="not a database"),
-        pytest.param(_other_version, "has schema version 999", id="another schema version"),
-        pytest.param(_other_database, "is a database, but not a case store", id="somebody else's"),
-        pytest.param(lambda path: path.mkdir(), "is a directory", id="a directory"),
+        pytest.param(_no_database, "file is not a database", 1, id="not a database"),
+        pytest.param(_other_version, "has schema version 999", 2, id="another schema version"),
+        pytest.param(
+            _other_database, "is a database, but not a case store", 2, id="somebody else's"
+        ),
+        pytest.param(lambda path: path.mkdir(), "is a directory", 2, id="a directory"),
     ],
 )
-def test_a_case_store_that_cannot_be_used_is_refused(prepare, sentence, tmp_path, events):
+def test_a_case_store_that_cannot_be_used_is_refused(prepare, sentence, code, tmp_path, events):
     """A store that is none, or another version's, is named, and stays as it is."""
     path = tmp_path / "cases.db"
     prepare(path)
@@ -162,7 +164,7 @@ def test_a_case_store_that_cannot_be_used_is_refused(prepare, sentence, tmp_path
 
     result = invoked("run", "--source", events, "--store", f"sqlite:///{path}", cwd=tmp_path)
 
-    (said,) = complaints(result)
+    (said,) = complaints(result, code)
     assert str(path) in said
     assert sentence in said
     assert (path.read_bytes() if path.is_file() else b"")[100:] == before

@@ -11,25 +11,11 @@ import pytest
 
 from astray.testing import Receiver
 from databases import asked, fresh_schema, postgres_url
-from running import SECRET, WHSEC, astray, attacked_fleet, complaints, started, until
+from running import SECRET, WHSEC, astray, attacked_fleet, complaints, quick_config, started, until
 
-_CONFIG = """
-[default_policy]
-alert = {{ score = 25.0 }}
-suspend = {{ score = 30.0 }}
-
+_STORE = """
 [store]
 url = "env:ASTRAY_STORE_URL"
-
-[recovery]
-interval_s = 0.2
-
-[delivery]
-delays_s = [0.2]
-
-[[webhook]]
-url = "{url}"
-secret = "env:ASTRAY_WEBHOOK_SECRET"
 """
 _FILES = ("a.jsonl", "b.jsonl", "c.jsonl")
 
@@ -41,7 +27,7 @@ class Site:
         folder.mkdir()
         self.folder = folder
         self.url = fresh_schema(postgres_url())
-        (folder / "astray.toml").write_text(_CONFIG.format(url=receiver.url))
+        (folder / "astray.toml").write_text(quick_config(receiver.url) + _STORE)
         self.secrets = {"ASTRAY_WEBHOOK_SECRET": WHSEC, "ASTRAY_STORE_URL": self.url}
         sources = [part for name in _FILES for part in ("--source", name)]
         self.command = ["run", *sources, "--config", "astray.toml", "--recovery", "state"]

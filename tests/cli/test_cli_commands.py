@@ -204,6 +204,27 @@ def test_a_receiver_that_was_gone_is_enabled_again(tmp_path):
     assert rows(tmp_path / "cases.db", "SELECT name FROM endpoints") == [("idp",)]
 
 
+def test_a_webhook_that_is_not_there_is_not_enabled(tmp_path):
+    """A name that nobody has is told, with the names that there are, and nothing is written."""
+    url = f"sqlite:///{tmp_path}/cases.db"
+    config = tmp_path / "astray.toml"
+    config.write_text(
+        '[[webhook]]\nname = "soar"\nurl = "https://soar.example.com/"\nsecret = "env:NOBODY"\n'
+    )
+    with Store.open(url) as store:
+        store.disable_endpoint("idp", "410 Gone", 1.0)
+
+    result = invoked("webhook", "enable", "ipd", "--store", url, "--config", config)
+    configured = invoked("webhook", "enable", "soar", "--store", url, "--config", config)
+
+    (said,) = complaints(result)
+    assert said.startswith("astray: ipd: no webhook of that name is configured, and none is off")
+    assert said.endswith("; there are: idp (off: 410 Gone), soar")
+    assert (configured.returncode, configured.stderr) == (0, b"soar: enabled\n")
+    with Store.open(url) as store:
+        assert store.counts(2.0).disabled == {"idp": "410 Gone"}
+
+
 def test_listening_verifies_and_prints():
     """`webhook listen` prints what is genuine as JSON, and says what it has refused and why."""
     process = started("webhook", "listen", "--port", "0", ASTRAY_WEBHOOK_SECRET=WHSEC)

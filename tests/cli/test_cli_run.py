@@ -24,29 +24,13 @@ from running import (
     attacked_fleet,
     decisions,
     lines,
+    quick_config,
     rows,
     started,
     states,
     until,
 )
 from strategies import NOW_US
-
-_CONFIG = """
-[default_policy]
-alert = {{ score = 25.0 }}
-suspend = {{ score = 30.0 }}
-
-[recovery]
-interval_s = 0.2
-
-[delivery]
-delays_s = [0.2]
-
-[[webhook]]
-url = "{url}"
-secret = "env:ASTRAY_WEBHOOK_SECRET"
-"""
-
 
 SHARDS = {shard_key(number) for number in range(4)}
 DECIDERS = {tenant_key(number) for number in range(4)}
@@ -61,7 +45,7 @@ class Site:
         self.store, self.recovery = folder / "cases.db", folder / "recovery"
         self.alerts = folder / "alerts.jsonl"
         self.config = folder / "astray.toml"
-        self.config.write_text(_CONFIG.format(url=url))
+        self.config.write_text(quick_config(url))
 
     def arguments(self, *more: str) -> list[str]:
         """Return the command line of a run; the same in every folder, as decisions hash it."""

@@ -63,9 +63,9 @@ def own_broker(tmp_path) -> Iterator[Site]:
 
 @pytest.fixture(scope="session")
 def secured(tmp_path_factory) -> Iterator[Site]:
-    """Return a real broker that wants TLS and a password."""
+    """Return a real broker that wants TLS, and a password, a token or a certificate."""
     _needed()
     (node,) = nodes(tmp_path_factory.mktemp("kafka-secured"), secured=True)
     node.start()
-    yield Site(node.address, node.credentials(), node)
+    yield Site(node.address, node.security.plain(), node)
     node.kill()

@@ -16,16 +16,14 @@ from typing import BinaryIO
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+from kafka_security import Security
 
 VERSION = "4.4.0"
 CLUSTER = "MkU3OEVBNTcwNTJENDM2Qg"
 STARTING_S = 60.0
 """How long a broker may take; on an idle machine it is four seconds."""
 
-PASSWORD = "correct-horse-battery"
-USER = "astray"
-
-_JAVA, _MVN, _KEYTOOL = (shutil.which(name) or "" for name in ("java", "mvn", "keytool"))
+_JAVA, _MVN = (shutil.which(name) or "" for name in ("java", "mvn"))
 
 _POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
 <groupId>astray</groupId><artifactId>jars</artifactId><version>1</version><dependencies><dependency>
@@ -84,29 +82,42 @@ class Node:
         self, folder: Path, number: int, ports: list[tuple[int, int]], *, secured: bool = False
     ) -> None:
         self.folder, self.number = folder, number
-        self.port, self.secured = ports[number][0], secured
+        self.port = ports[number][0]
         folder.mkdir(parents=True)
+        self.security = Security(folder, free_ports(1)[0]) if secured else None
         (folder / "log4j2.xml").write_text(_LOG4J)
         (folder / "server.properties").write_text(self._properties(ports))
         self._process: subprocess.Popen | None = None
-        self._java("kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", "server.properties")
+        users = self.security.users if self.security else ()
+        self._java(
+            "kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", "server.properties", *users
+        )
 
     @property
     def address(self) -> str:
         """Where clients find it."""
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def mutual_address(self) -> str:
+        """Where clients find it that have a certificate."""
+        assert self.security is not None
+        return f"127.0.0.1:{self.security.mutual_port}"
+
     def _properties(self, ports: list[tuple[int, int]]) -> str:
-        protocol = "SASL_SSL" if self.secured else "PLAINTEXT"
+        clients, protocols = f"CLIENTS://127.0.0.1:{self.port}", "CLIENTS:PLAINTEXT"
+        if self.security:
+            clients += f",MUTUAL://{self.mutual_address}"
+            protocols = "CLIENTS:SASL_SSL,MUTUAL:SSL"
         voters = ",".join(f"{n}@127.0.0.1:{inner}" for n, (_, inner) in enumerate(ports))
         lines = {
             "process.roles": "broker,controller",
             "node.id": self.number,
             "controller.quorum.voters": voters,
             "controller.listener.names": "CONTROLLER",
-            "listeners": f"CLIENTS://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{ports[self.number][1]}",
-            "advertised.listeners": f"CLIENTS://127.0.0.1:{self.port}",
-            "listener.security.protocol.map": f"CLIENTS:{protocol},CONTROLLER:PLAINTEXT",
+            "listeners": f"{clients},CONTROLLER://127.0.0.1:{ports[self.number][1]}",
+            "advertised.listeners": clients,
+            "listener.security.protocol.map": f"{protocols},CONTROLLER:PLAINTEXT",
             "inter.broker.listener.name": "CLIENTS",
             "log.dirs": self.folder / "data",
             "auto.create.topics.enable": "false",
@@ -119,61 +130,14 @@ class Node:
             "controlled.shutdown.max.retries": 1,
             "min.insync.replicas": min(2, len(ports)),
         }
-        if self.secured:
-            lines |= self._security()
+        if self.security:
+            lines |= self.security.properties()
         return "\n".join(f"{key}={value}" for key, value in lines.items())
-
-    def _security(self) -> dict[str, str]:
-        """Make a certificate, and ask for a password."""
-        store = self.folder / "broker.p12"
-        subprocess.run(
-            [
-                _KEYTOOL, "-genkeypair", "-alias", "broker", "-keyalg", "RSA", "-keystore", store,
-                "-storetype", "PKCS12", "-storepass", "changeit", "-dname", "CN=127.0.0.1",
-                "-ext", "SAN=IP:127.0.0.1", "-validity", "30",
-            ],
-            check=True, capture_output=True,
-        )  # fmt: skip
-        with self.certificate.open("wb") as file:
-            command = [_KEYTOOL, "-exportcert", "-rfc", "-alias", "broker", "-keystore", store]
-            subprocess.run(
-                [*command, "-storepass", "changeit"],
-                check=True,
-                stdout=file,
-                stderr=subprocess.DEVNULL,
-            )
-        login = "org.apache.kafka.common.security.plain.PlainLoginModule required"
-        return {
-            "sasl.enabled.mechanisms": "PLAIN",
-            "sasl.mechanism.inter.broker.protocol": "PLAIN",
-            "listener.name.clients.plain.sasl.jaas.config": f'{login} username="{USER}" password="{PASSWORD}" user_{USER}="{PASSWORD}";',
-            "ssl.keystore.location": str(store),
-            "ssl.keystore.type": "PKCS12",
-            "ssl.keystore.password": "changeit",
-            "ssl.truststore.location": str(store),
-            "ssl.truststore.type": "PKCS12",
-            "ssl.truststore.password": "changeit",
-        }
-
-    @property
-    def certificate(self) -> Path:
-        """What a client trusts."""
-        return self.folder / "broker.pem"
 
     def client(self) -> dict[str, str]:
         """Return a client's configuration of librdkafka."""
         plain = {"bootstrap.servers": self.address}
-        return {**plain, **self.credentials()} if self.secured else plain
-
-    def credentials(self) -> dict[str, str]:
-        """Return what a client says of itself."""
-        return {
-            "security.protocol": "SASL_SSL",
-            "sasl.mechanism": "PLAIN",
-            "sasl.username": USER,
-            "sasl.password": PASSWORD,
-            "ssl.ca.location": str(self.certificate),
-        }
+        return {**plain, **self.security.plain()} if self.security else plain
 
     def _command(self, main: str, *arguments: str) -> list[str]:
         found = jars()

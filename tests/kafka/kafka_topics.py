@@ -11,6 +11,7 @@ from typing import Self
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from kafka_broker import Node
+from kafka_security import placed
 
 from astray.config import Config, load_config
 from astray.events import Chunk
@@ -96,9 +97,7 @@ class Site:
 
     def config(self, **kafka) -> Config:
         """Return a configuration whose source is this cluster."""
-        options = {**self.options, **kafka.pop("config", {})}
-        if "sasl.password" in options:
-            options["sasl.password"] = "env:KAFKA_PASSWORD"
+        options, _ = placed({**self.options, **kafka.pop("config", {})})
         return load_config(overrides={"source": {"kafka": {"config": options, **kafka}}})
 
     def url(self, *topics: str) -> str:
@@ -114,12 +113,12 @@ class Run:
         site: Site,
         *topics: str,
         places: Sequence[Places] = (),
-        environment: Mapping[str, str] | None = None,
         **kafka,
     ) -> None:
         self.reading = Reading()
         self._stack = ExitStack()
-        found = connect(site.config(**kafka), [site.url(*topics)], environment or {})
+        _, environment = placed(site.options)
+        found = connect(site.config(**kafka), [site.url(*topics)], environment)
         self.names = found.names
         feeds = found.feeds(self.reading, self._stack)
         sources = Sources([], self.reading, feeds)

@@ -23,26 +23,13 @@ from running import (
     astray,
     attacked_fleet,
     decisions,
+    quick_config,
     rows,
     started,
+    stopped,
     until,
 )
 
-_CONFIG = """
-[default_policy]
-alert = {{ score = 25.0 }}
-suspend = {{ score = 30.0 }}
-
-[recovery]
-interval_s = 0.2
-
-[delivery]
-delays_s = [0.2]
-
-[[webhook]]
-url = "{url}"
-secret = "env:ASTRAY_WEBHOOK_SECRET"
-"""
 _SINK = """
 [sink.kafka]
 brokers = {brokers}
@@ -82,7 +69,7 @@ class Place:
         self.source = self.site.topic(copies=self.copies)
         self.topics = {name: self.site.topic(copies=self.copies) for name in names}
         sink = _SINK.format(brokers=self.site.address.split(","), **self.topics)
-        (self.folder / "astray.toml").write_text(_CONFIG.format(url=self.url) + sink)
+        (self.folder / "astray.toml").write_text(quick_config(self.url) + sink)
 
     @property
     def store(self) -> Path:
@@ -114,7 +101,7 @@ def scene(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scene")
     data = attacked_fleet(folder)
     with Receiver([SECRET]) as receiver:
-        (folder / "astray.toml").write_text(_CONFIG.format(url=receiver.url))
+        (folder / "astray.toml").write_text(quick_config(receiver.url))
         done = astray(
             "run", "--source", "fleet.jsonl", "--config", "astray.toml",
             "--store", "sqlite:///cases.db", cwd=folder, ASTRAY_WEBHOOK_SECRET=WHSEC,
@@ -153,15 +140,6 @@ def until_all(place: Place, scene: Scene) -> None:
     """Wait until a run has decided all there is to decide, and has seen the last dead letter."""
     until(lambda: decisions(place.store).keys() == scene.expected.keys(), "all decisions")
     until(lambda: set(place.bodies("rejects", len(scene.bad))) == set(scene.bad), "dead letters")
-
-
-def stopped(process: subprocess.Popen) -> bytes:
-    """Ask a run to stop; return what it said."""
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=WAIT_S)
-    assert process.returncode == 0, err.decode()
-    assert b"Traceback" not in err
-    return err
 
 
 def test_a_topic_gives_the_decisions_of_a_file_and_goes_everywhere(place, scene):

@@ -4,12 +4,10 @@ import socket
 import time
 
 import pytest
-from kafka_broker import PASSWORD
-from kafka_topics import Run, Site
 
 from astray.config import load_config
-from astray.errors import ConfigError
-from astray.flow.kafka.address import Address, parse
+from astray.errors import ConfigError, Passing
+from astray.flow.kafka.address import Address, parse, parse_all
 from astray.flow.kafka.connecting import connect
 
 KAFKA = load_config().source.kafka
@@ -68,11 +66,50 @@ def test_a_name_that_is_none_is_a_sentence(name, said):
     assert parse(name, KAFKA) == said
 
 
-def test_kafka_is_given_once():
-    """One cluster is read, of which several topics may be."""
-    assert problems(["kafka://b:1/t", "kafka://c:1/t"]) == [
-        "kafka://: may be given once; it may name several topics"
-    ]
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (
+            ["kafka://b:1/t", "kafka://c:1/u"],
+            ["kafka://: the brokers should be the same in all sources, not b:1 and c:1"],
+        ),
+        (
+            ["kafka://b:1,c:1/t", "kafka://b:1/u"],
+            ["kafka://: the brokers should be the same in all sources, not b:1,c:1 and b:1"],
+        ),
+        (["kafka://b:1/t,u", "kafka://b:1/u"], ["kafka://: topic u is given twice"]),
+        (
+            ["kafka://b:1/t", "kafka://b:1", "kafka://"],
+            [f"kafka://b:1: {FORM}", "kafka://: brokers and topics of [source.kafka] are not set"],
+        ),
+    ],
+    ids=["two clusters", "some brokers more", "a topic twice", "two that are none"],
+)
+def test_sources_that_do_not_go_together_are_told(names, said):
+    """One cluster is read, and each of its topics once."""
+    assert problems(names) == said
+
+
+def test_topics_of_one_cluster_may_be_given_apart(broker):
+    """Several sources are the topics of all of them, in the order they are given."""
+    one, two, three = (broker.topic(partitions=2) for _ in range(3))
+    kafka = {"brokers": [broker.address], "topics": [three]}
+
+    found = connect(
+        load_config(overrides={"source": {"kafka": kafka}}),
+        [broker.url(one), "events.jsonl", broker.url(two), "kafka://"],
+        {},
+    )
+
+    names = [f"kafka:{topic}/{number}" for topic in (one, two, three) for number in (0, 1)]
+    assert found.names == ["events.jsonl", *names]
+
+
+def test_brokers_may_be_given_in_any_order():
+    """The same brokers are the same cluster."""
+    address, said = parse_all(["kafka://b:1,c:1/t", "kafka://c:1,b:1/u"], KAFKA)
+
+    assert (address, said) == (Address(("b:1", "c:1"), ("t", "u")), [])
 
 
 def test_places_that_hold_no_secret_are_all_named(tmp_path):
@@ -137,6 +174,7 @@ def test_a_broker_that_does_not_answer_is_named():
     (problem,) = problems([f"kafka://127.0.0.1:{port}/t"])
 
     assert problem.startswith(f"kafka 127.0.0.1:{port}: no broker answers")
+    assert isinstance(problem, Passing)
     assert time.monotonic() - begun_s < 15.0
 
 
@@ -151,60 +189,3 @@ def test_topics_that_are_not_there_are_all_named(broker):
 
     assert found == [f"kafka {broker.address}: there is no topic gone-{n}" for n in (1, 2, 3)]
     assert not any(name.startswith("gone") for name in broker.admin.list_topics(timeout=5).topics)
-
-
-def secured_config(site: Site) -> dict[str, str]:
-    """Return the options of a cluster with the password where it may be."""
-    return {**site.options, "sasl.password": "env:KAFKA_PASSWORD"}
-
-
-def test_a_password_opens_the_way(secured):
-    """Over TLS, with a password from the environment, what is there is read."""
-    topic = secured.topic()
-    secured.put(topic, [b"1", b"2"])
-    config = load_config(overrides={"source": {"kafka": {"config": secured_config(secured)}}})
-
-    found = connect(config, [secured.url(topic)], {"KAFKA_PASSWORD": PASSWORD})
-
-    assert found.names == [f"kafka:{topic}/0"]
-    assert PASSWORD not in repr(found)
-    assert "env:KAFKA_PASSWORD" in config.model_dump_json()
-
-
-def test_a_wrong_password_is_a_sentence_without_it(secured):
-    """The broker's refusal is handed on at once; nothing of the password is repeated."""
-    begun_s = time.monotonic()
-
-    (problem,) = problems(
-        [secured.url("t")],
-        {"KAFKA_PASSWORD": "hunter2-hunter2"},
-        source={"config": secured_config(secured)},
-    )
-
-    assert problem.startswith(f"kafka {secured.address}: ")
-    assert "uthentication failed" in problem
-    assert "hunter2" not in problem
-    assert time.monotonic() - begun_s < 8.0
-
-
-def test_a_certificate_that_nobody_vouches_for_is_a_sentence(secured):
-    """Without the authority's certificate the broker is not believed."""
-    config = {k: v for k, v in secured_config(secured).items() if k != "ssl.ca.location"}
-
-    (problem,) = problems(
-        [secured.url("t")], {"KAFKA_PASSWORD": PASSWORD}, source={"config": config}
-    )
-
-    assert "certificate" in problem
-
-
-def test_a_start_in_a_secured_cluster_reads_to_the_end(secured):
-    """What `connect` finds, readers read."""
-    topic = secured.topic()
-    secured.put(topic, [b"1", b"2"])
-
-    found = Run(secured, topic, environment={"KAFKA_PASSWORD": PASSWORD})
-    with found as run:
-        values = run.read(2)
-
-    assert values == [b"1", b"2"]

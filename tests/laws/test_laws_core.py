@@ -140,6 +140,44 @@ def test_law_3_restoring_continues_exactly(events, cut):
     assert restored.dump() == live.dump()
 
 
+def _sessions_of_several_agents():
+    """Return sessions of four agents that are alike, and then one of each that is not."""
+    usual = Event(ts_us=0, agent="", action="read", resources=("a",), source="here")
+    past, odd = [], []
+    for number in range(4):
+        own = dataclasses.replace(usual, agent=f"agent-{number}")
+        past += [
+            dataclasses.replace(
+                own, ts_us=_START_US + n * _HOUR_US, session=f"s{n}", session_end=True
+            )
+            for n in range(20)
+        ]
+        now = dataclasses.replace(own, session="odd", ts_us=_START_US + 20 * _HOUR_US)
+        odd += [
+            dataclasses.replace(now, resources=(f"b{number}",)),
+            dataclasses.replace(now, source="there"),
+            dataclasses.replace(now, action=f"write-{number}", session_end=True),
+        ]
+    return sorted(past, key=lambda event: event.ts_us), odd
+
+
+@given(st.permutations(range(12)), st.integers(8, 12))
+def test_law_3_what_was_found_in_open_sessions_is_kept(order, cut):
+    """Several sessions with something new in each are open; none of it is lost or exchanged."""
+    past, odd = _sessions_of_several_agents()
+    odd = [dataclasses.replace(odd[place], session_end=False) for place in order]
+    live = new_shard(_CONFIG)
+    feed(live, [*past, *odd[:cut]])
+
+    restored = Shard.load(live.dump(), live.settings, ["source"])
+
+    open_now = {event.agent for event in odd[:cut]}
+    assert len(restored.findings.dump()) == len(open_now) > 2
+    assert restored.dump() == live.dump()
+    later = [dataclasses.replace(event, bytes=10_000_000) for event in [*odd[cut:], *odd]]
+    assert reported(feed(restored, later)) == reported(feed(live, later))
+
+
 @given(streams(), st.integers(0, 60))
 def test_law_4_a_crash_covers_each_event_once(events, cut):
     """From a snapshot and the events after it, everything comes out as if nothing had happened."""

@@ -12,10 +12,15 @@ from rich.console import Console
 from astray.cli.screen import Screen
 from astray.errors import AstrayError, ConfigError
 from astray.flow.engine import compile_kernels, kernels_are_ready
+from astray.flow.stopping import asked_to_stop
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-USAGE_ERROR = 2
+BROKEN = 1
+"""What was asked for could be done, but it broke on the way; another try may end better."""
+
+REFUSED = 2
+"""What was asked for cannot be done before somebody changes something."""
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Your configuration, in TOML.")
@@ -23,19 +28,56 @@ ConfigFile = Annotated[
 
 
 def reporting(command: F) -> F:
-    """Turn astray's errors into sentences on standard error and exit code 2."""
+    """Turn astray's errors into sentences on standard error, and an exit code."""
 
     @functools.wraps(command)
     def reported(*arguments: Any, **options: Any) -> Any:
         try:
             return command(*arguments, **options)
-        except ConfigError as error:
-            _complain(error.problems)
         except AstrayError as error:
-            _complain([str(error)])
-        raise typer.Exit(USAGE_ERROR)
+            _complain(error.problems if isinstance(error, ConfigError) else [str(error)])
+            raise typer.Exit(REFUSED if error.lasting else BROKEN) from None
 
     return reported  # type: ignore[return-value]
+
+
+def together(*checks: Callable[[], Any]) -> list[Any]:
+    """Return what each check returns, or name the problems of all of them at once."""
+    found, problems = [], list[str]()
+    for check in checks:
+        try:
+            found.append(check())
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+class _StoppedError(BaseException):
+    """Somebody has asked a command to stop; no handler of errors may take it for one."""
+
+
+def stoppable(command: F) -> F:
+    """End a command well when it is asked to stop before it sees to that itself.
+
+    In a container it may be process 1, which no signal ends that it does not take.
+    """
+
+    @functools.wraps(command)
+    def stopped(*arguments: Any, **options: Any) -> Any:
+        try:
+            with asked_to_stop(_stop):
+                return command(*arguments, **options)
+        except _StoppedError:
+            Screen("off").say("asked to stop before anything was begun")
+            raise typer.Exit from None
+
+    return stopped  # type: ignore[return-value]
+
+
+def _stop(_: int) -> None:
+    raise _StoppedError
 
 
 def _complain(problems: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from astray.cli.common import ConfigFile, prepare, reporting
+from astray.cli.common import ConfigFile, prepare, reporting, stoppable
 from astray.cli.screen import Screen
 from astray.config import Config, Threshold, load_config, with_policies
 from astray.errors import ConfigError
@@ -28,7 +28,8 @@ Sources = Annotated[
     typer.Option(
         metavar="SOURCE",
         help="A .jsonl or .jsonl.gz file, a directory of them, - for standard input, or "
-        "kafka://BROKER:PORT/TOPIC; kafka:// alone is what [source.kafka] says.",
+        "kafka://BROKER:PORT/TOPIC; kafka:// alone is what [source.kafka] says. May be given "
+        "several times.",
     ),
 ]
 StoreUrl = Annotated[str | None, typer.Option(metavar="URL", help="The case store.")]
@@ -69,6 +70,7 @@ ProcessNumber = Annotated[
 
 
 @reporting
+@stoppable
 def run(
     source: Sources,
     config: ConfigFile = None,

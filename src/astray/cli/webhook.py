@@ -3,6 +3,7 @@
 import os
 import time
 import uuid
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -78,7 +79,20 @@ def enable(
     store: Annotated[str | None, typer.Option(metavar="URL", help="The case store.")] = None,
 ) -> None:
     """Send again to a receiver that had answered 410 Gone; stop `astray run` first."""
-    overrides = {"store": {"url": store}} if store else None
-    with Store.open(load_config(config, overrides).store.url) as opened:
+    configured = load_config(config, {"store": {"url": store}} if store else None)
+    with Store.open(configured.store.url) as opened:
+        disabled = opened.counts(time.time()).disabled
+        known = {**{webhook.name: "" for webhook in configured.webhook}, **disabled}
+        if name not in known:
+            raise ConfigError([_unknown(name, known)])
         opened.enable_endpoint(name)
     Screen("off").say(f"{name}: enabled")
+
+
+def _unknown(name: str, known: Mapping[str, str]) -> str:
+    """Return that there is no such webhook, and which there are, with why one is off."""
+    told = [f"{one} (off: {why})" if why else one for one, why in sorted(known.items())]
+    return (
+        f"{name}: no webhook of that name is configured, and none is off in the case store; "
+        f"there are: {', '.join(told) or 'none'}"
+    )

@@ -17,7 +17,7 @@ KINDS = ("unknown", "ai_agent", "service_account", "api_key", "bot", "script")
 
 
 class Reason(StrEnum):
-    """Why a line is not an event."""
+    """Why a line, or a message, is not an event."""
 
     NOT_JSON = "not_json"
     NOT_OBJECT = "not_object"
@@ -30,6 +30,8 @@ class Reason(StrEnum):
     TOO_LONG = "too_long"
     TOO_MANY_RESOURCES = "too_many_resources"
     OVERSIZED = "oversized"
+    TOMBSTONE = "tombstone"  # a message without a value
+    SCHEMA_FRAMED = "schema_framed"  # a message in the wire format of a schema registry
 
 
 @dataclass(frozen=True, slots=True)

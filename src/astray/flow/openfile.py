@@ -62,7 +62,8 @@ class OpenFile:
         except (OSError, EOFError, zlib.error) as error:
             raise SourceError(f"{self.path}: cannot be read: {error}") from None
         if len(tail) < place.offset - first or zlib.crc32(tail) != place.mark:
-            raise ReplacedError(f"{self.path}: not the file that was read under this name before")
+            reason = "not the file that was read under this name before"
+            raise ReplacedError(f"{self.path}: {reason}", lasting=True)
         return tail
 
     @property

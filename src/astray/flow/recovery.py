@@ -89,9 +89,10 @@ def held(directory: Path) -> Iterator[None]:
         try:
             stack.enter_context(_locked(directory))
         except OSError as error:
-            raise RecoveryError(f"{directory}: cannot be read: {error.strerror}") from None
+            reason = f"{directory}: cannot be read: {error.strerror}"
+            raise RecoveryError(reason, lasting=True) from None
         if not is_marked(directory):
-            raise RecoveryError(f"{directory}: no recovery directory of astray's")
+            raise RecoveryError(f"{directory}: no recovery directory of astray's", lasting=True)
         yield
 
 
@@ -129,6 +130,11 @@ def check_readable(place: Path, address: Mapping[str, Any]) -> None:
     ours = {"schema_version": SCHEMA_VERSION, "flow": FLOW, "steps": list(STEPS)}
     keys = {"tenant_keys": TENANT_KEYS, "read_keys": READ_KEYS, "spread": SPREAD}
     _check(place, address, ours | keys)
+
+
+def check_fits(place: Path, address: Mapping[str, Any], config: Config) -> None:
+    """Raise a `RecoveryError` unless a run with this configuration can use such a state."""
+    _check(place, address, _address(config))
 
 
 def noted_after_us(directory: Path) -> int | None:
@@ -186,7 +192,8 @@ def _prepare(directory: Path, config: Config) -> None:
 
 def _make(directory: Path, mark: Path, config: Config) -> None:
     if any(path.suffix != _PART for path in directory.iterdir()):
-        raise RecoveryError(f"{directory}: not empty, and not a recovery directory of astray's")
+        reason = "not empty, and not a recovery directory of astray's"
+        raise RecoveryError(f"{directory}: {reason}", lasting=True)
     write_whole(mark, orjson.dumps(_address(config)))
 
 
@@ -219,5 +226,6 @@ def _check(directory: Path, found: Mapping[str, Any], wanted: Mapping[str, Any])
     ]
     if differing:
         raise RecoveryError(
-            f"{directory}: holds the state of another configuration: {'; '.join(differing)}"
+            f"{directory}: holds the state of another configuration: {'; '.join(differing)}",
+            lasting=True,
         )

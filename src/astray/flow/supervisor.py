@@ -11,12 +11,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable, Sequence
 
 from astray.config import Health
 from astray.flow.cluster import local_addresses
+from astray.flow.stopping import asked_to_stop
 
 RESTARTS_MAX = 5
 """So often in a row a run is brought back; one that lasts `STEADY_S` begins a new row."""
@@ -31,6 +30,8 @@ CRASH_S = 2.0
 
 _LOOK_EVERY_S = 0.05
 _REFUSED = 2
+"""A process cannot do what it is asked to before somebody changes something."""
+
 _FAILED = 1
 
 
@@ -56,7 +57,7 @@ class Supervisor:
     def run(self) -> int:
         """Run until all have ended well, or cannot be brought back; return the exit code."""
         restarts = 0
-        with _stopping(self._stopping):
+        with asked_to_stop(lambda _: self._stopping.set()):
             while True:
                 started_s = time.monotonic()
                 codes = self._run_once()
@@ -136,16 +137,3 @@ def _told(codes: Sequence[int]) -> str:
     return ", ".join(
         f"signal {-code}" if code < 0 else f"exit code {code}" for code in codes if code
     )
-
-
-@contextmanager
-def _stopping(event: threading.Event) -> Iterator[None]:
-    def stop(_: int, __: FrameType | None) -> None:
-        event.set()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

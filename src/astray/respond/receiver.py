@@ -104,7 +104,8 @@ class Receiver:
             self._server = _Server(self)
         except OSError as error:
             raise ReceiverError(
-                f"the receiver cannot listen on {self.host}:{self.port}: {error.strerror}"
+                f"the receiver cannot listen on {self.host}:{self.port}: {error.strerror}",
+                lasting=True,
             ) from error
         self.port = self._server.server_address[1]
         self._server.begin()

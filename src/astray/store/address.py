@@ -50,15 +50,21 @@ def parse(url: str) -> URL:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         # Neither the text nor the cause: what holds a password cannot be told apart here.
-        raise StoreError(f"the case store's address is not a URL like {FORMS}") from None
+        raise StoreError(
+            f"the case store's address is not a URL like {FORMS}", lasting=True
+        ) from None
     backend = parsed.get_backend_name()
     if backend not in ("sqlite", "postgresql"):
-        raise StoreError(f"the case store is neither SQLite nor PostgreSQL but {backend}: {FORMS}")
+        raise StoreError(
+            f"the case store is neither SQLite nor PostgreSQL but {backend}: {FORMS}", lasting=True
+        )
     if backend == "postgresql" and parsed.drivername not in _DRIVERS:
-        raise StoreError(f"the case store's driver is not psycopg: use {FORMS}")
+        raise StoreError(f"the case store's driver is not psycopg: use {FORMS}", lasting=True)
     if backend == "postgresql" and url.partition("?")[0].count("@") > 1:
         # Else a part of the password would be taken for the host, and be named in errors.
-        raise StoreError("the case store's address has a second @: in a password it is written %40")
+        raise StoreError(
+            "the case store's address has a second @: in a password it is written %40", lasting=True
+        )
     return parsed
 
 

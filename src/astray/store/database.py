@@ -56,16 +56,20 @@ class Database:
         *,
         read_only: bool,
         patience_s: float,
+        beside: bool = False,
         migrations: Sequence[Migration] = MIGRATIONS,
     ) -> Self:
         """Open the database and check that it is ours.
 
-        A new one gets its tables, an older one is migrated; with `read_only` neither.
+        A new one gets its tables, an older one is migrated; with `read_only` neither, nor with
+        `beside`, which leaves them to the one that has the database.
         """
-        open_server = open_postgres if address.is_shared(url) else open_sqlite
-        database = cls(open_server(url, read_only=read_only), patience_s)
+        if address.is_shared(url):
+            database = cls(open_postgres(url, read_only=read_only), patience_s)
+        else:
+            database = cls(open_sqlite(url, read_only=read_only, beside=beside), patience_s)
         try:
-            database._prepare(migrations, read_only=read_only)
+            database._prepare(migrations, read_only=read_only or beside)
         except StoreError:
             database.close()
             raise
@@ -208,7 +212,7 @@ def _create(connection: Connection) -> int:
 def _version(connection: Connection, name: str) -> int:
     """Return the version of the tables; 0 if they do not say."""
     if not inspect(connection).has_table(meta.name):
-        raise StoreError(f"{name} is a database, but not a case store of astray")
+        raise StoreError(f"{name} is a database, but not a case store of astray", lasting=True)
     version = connection.scalar(select(meta.c.value).where(meta.c.key == VERSION_KEY)) or ""
     return int(version) if version.isdecimal() else 0
 
@@ -218,5 +222,6 @@ def _strange(name: str, version: int, newest: int) -> StoreError:
     return StoreError(
         f"the case store {name} has schema version {version or 'unknown'}; this astray reads "
         f"version {newest}"
-        + (", and migrates it when it opens it for writing" if older else " and older ones only")
+        + (", and migrates it when it opens it for writing" if older else " and older ones only"),
+        lasting=True,
     )

@@ -89,7 +89,8 @@ class PostgresServer:
         if encoding != "UTF8":
             raise StoreError(
                 f"the case store {self.name} has the encoding {encoding}; astray needs UTF8: "
-                "CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+                "CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0",
+                lasting=True,
             )
 
     def take_turn(self, connection: Connection) -> None:
@@ -200,7 +201,8 @@ def open_postgres(url: URL, *, read_only: bool) -> PostgresServer:
         )
     except ImportError as error:
         raise StoreError(
-            "a case store on PostgreSQL needs a driver: pip install 'astray[postgres]'"
+            "a case store on PostgreSQL needs a driver: pip install 'astray[postgres]'",
+            lasting=True,
         ) from error
     event.listen(engine, "connect", _set_up)
     return PostgresServer(engine, _name(url), read_only=read_only)

@@ -68,8 +68,11 @@ class SqliteServer:
             unlock(descriptor)
 
 
-def open_sqlite(url: URL, *, read_only: bool) -> SqliteServer:
+def open_sqlite(url: URL, *, read_only: bool, beside: bool = False) -> SqliteServer:
     """Return the file that a URL names, opened; without a name it is in memory.
+
+    `beside` the one that has the lock, or nobody, it is written in short transactions only,
+    which take turns with that one's; whoever does so must deliver nothing.
 
     Raises
     ------
@@ -79,9 +82,11 @@ def open_sqlite(url: URL, *, read_only: bool) -> SqliteServer:
     if url.database in (None, "", ":memory:"):
         return SqliteServer(memory_engine(), ":memory:")
     path = Path(str(url.database))
-    _check_place(path, read_only=read_only)
+    _check_place(path, read_only=read_only or beside)
     if read_only:
         return SqliteServer(reading_engine(path), str(path))
+    if beside:
+        return SqliteServer(writing_engine(path), str(path))
     return SqliteServer(writing_engine(path), str(path), lock(path))
 
 
@@ -155,11 +160,13 @@ def unlock(descriptor: int) -> None:
 
 def _check_place(path: Path, *, read_only: bool) -> None:
     if not path.parent.is_dir():
-        raise StoreError(f"the case store {path} has no directory to be in: {path.parent}")
+        raise StoreError(
+            f"the case store {path} has no directory to be in: {path.parent}", lasting=True
+        )
     if path.is_dir():
-        raise StoreError(f"the case store {path} is a directory")
+        raise StoreError(f"the case store {path} is a directory", lasting=True)
     if read_only and not path.exists():
-        raise StoreError(f"there is no case store {path}")
+        raise StoreError(f"there is no case store {path}", lasting=True)
 
 
 def _uri(path: Path, options: str) -> str:

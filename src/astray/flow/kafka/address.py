@@ -43,6 +43,27 @@ def parse(name: str, config: KafkaSource) -> Address | str:
     return f"{name}: topic {twice} is given twice" if twice else address
 
 
+def parse_all(names: Sequence[str], config: KafkaSource) -> tuple[Address, list[str]]:
+    """Return what several `kafka://` sources name together, and what is wrong with them.
+
+    They are one cluster's topics: its options, its group and its way are one.
+    """
+    parsed = [parse(name, config) for name in names]
+    problems = [one for one in parsed if isinstance(one, str)]
+    addresses = [one for one in parsed if isinstance(one, Address)]
+    if problems:
+        return Address((), ()), problems
+    clusters = list(dict.fromkeys(tuple(sorted(one.brokers)) for one in addresses))
+    if len(clusters) > 1:
+        told = " and ".join(",".join(cluster) for cluster in clusters)
+        problems.append(f"kafka://: the brokers should be the same in all sources, not {told}")
+    topics = tuple(topic for one in addresses for topic in one.topics)
+    twice = _twice(topics)
+    if twice:
+        problems.append(f"kafka://: topic {twice} is given twice")
+    return Address(addresses[0].brokers, topics), problems
+
+
 def _configured(config: KafkaSource) -> Address | str:
     missing = [name for name in ("brokers", "topics") if not getattr(config, name)]
     if missing:
@@ -69,3 +90,13 @@ def topic_name(topic: str) -> str:
 def partition_name(topic: str, number: int) -> str:
     """Return the name of a partition among the sources: its clock and its place go by it."""
     return f"kafka:{topic}/{number}"
+
+
+def feed_of(source: str) -> str:
+    """Return what a source is a part of: the topic of a partition, otherwise itself.
+
+    Silent is a topic or a file. A partition is for whatever its few agents do.
+    """
+    topic, slash, number = source.rpartition("/")
+    is_partition = source.startswith("kafka:") and bool(slash) and number.isdecimal()
+    return topic if is_partition else source

@@ -9,7 +9,7 @@ from confluent_kafka import Consumer
 from astray.config import Config
 from astray.config_kafka import KafkaSink
 from astray.errors import ConfigError
-from astray.flow.kafka.address import SCHEME, is_kafka, parse, partition_name
+from astray.flow.kafka.address import is_kafka, parse_all, partition_name
 from astray.flow.kafka.letters import LettersTopic, Patience
 from astray.flow.kafka.link import Link, first_look, option_problems, resolved
 from astray.flow.kafka.publishing import ALERT, DECISION, Publishing
@@ -95,16 +95,11 @@ def _with_source(
 ) -> tuple[Kafka, list[str]]:
     if not given:
         return kafka, []
-    if len(given) > 1:
-        return kafka, [f"{SCHEME}: may be given once; it may name several topics"]
     config = kafka.config.source.kafka
-    address = parse(given[0], config)
-    servers = "" if isinstance(address, str) else address.servers
-    link, problems = _link(servers, config.config, _SOURCE, environment)
-    if isinstance(address, str):
-        return kafka, [address, *problems]
-    if problems:
-        return kafka, problems
+    address, unclear = parse_all(given, config)
+    link, problems = _link(address.servers, config.config, _SOURCE, environment)
+    if unclear or problems:
+        return kafka, [*unclear, *problems]
     counts, problems = _looked(link, address.topics)
     return replace(kafka, source=link, counts=counts), problems
 

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
+from astray.errors import Passing
+
 _log = logging.getLogger("astray.kafka")
 _quiet = logging.getLogger("astray.kafka.librdkafka")
 _quiet.propagate = False
@@ -41,29 +43,45 @@ _HOPELESS: Final = {
 }
 """What waiting does not mend."""
 
+_NONE_ACQUIRED = "Failed to acquire"
+_REFUSED_TOKEN = re.compile(r"invalid_(client|request|grant|scope)|un(authorized|supported)_")
+"""What a token endpoint says of a client that it will not know later, either; RFC 6749, 5.2."""
+
 
 class Link:
     """What all clients of one cluster share; any thread may call.
 
     `fault` is a sentence once there is no hope, `doubt` one that matters at the start alone:
-    later on a broker that ends in the middle of a handshake looks the same.
+    later on a broker that ends in the middle of a handshake looks the same, and a token that
+    has run out while its endpoint was away is followed by another.
     """
 
-    def __init__(self, servers: str, options: Mapping[str, str], hidden: frozenset[str]) -> None:
+    def __init__(
+        self,
+        servers: str,
+        options: Mapping[str, str],
+        hidden: frozenset[str],
+        *,
+        has_answered: bool = False,
+    ) -> None:
         self.servers = servers
+        self.has_answered = has_answered
         self.fault = self.doubt = ""
         self.lost = threading.Event()
         self._found_s = -_LATE_S
         self._options = dict(options)
         self._hidden = hidden
         self._said: set[str] = set()
+        mechanism = self._options.get("sasl.mechanism") or self._options.get("sasl.mechanisms")
+        self._has_tokens = mechanism == "OAUTHBEARER"
 
     def __repr__(self) -> str:
         return f"Link({self.servers})"
 
     def fresh(self) -> "Link":
-        """Return the same way, of which nothing has been heard yet."""
-        return Link(self.servers, self._options, self._hidden)
+        """Return the same way, of which nothing bad has been heard yet."""
+        options, hidden = self._options, self._hidden
+        return Link(self.servers, options, hidden, has_answered=self.has_answered)
 
     def client(self, **options: Any) -> dict[str, Any]:
         """Return a client's configuration: ours where nothing else is said."""
@@ -92,22 +110,38 @@ class Link:
 
     def error(self, error: KafkaError) -> None:
         """Hear of an error; called by librdkafka while it is polled."""
+        told = f"kafka {self.servers}: {self.why(error)}"
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            is_late = time.monotonic() - self._found_s < _LATE_S  # another client knows better
-            if not self.lost.is_set() and not is_late:
-                self.lost.set()
-                _log.warning("kafka %s: no broker answers; waiting for one", self.servers)
+            self._lose()
+        elif self._has_tokens and error.code() == KafkaError._AUTHENTICATION:
+            self._miss_token(told)
         elif is_hopeless(error):
-            self.fault = self.fault or f"kafka {self.servers}: {self.why(error)}"
-        elif error.code() == KafkaError._SSL:
-            self.doubt = f"kafka {self.servers}: {self.why(error)}"
+            self.fault = self.fault or told
+        elif error.code() == KafkaError._SSL or "SSL routines" in told:
+            self.doubt = self.doubt or told
+
+    def _lose(self) -> None:
+        """Take note that no broker answers; at the start that has a sentence of its own."""
+        is_late = time.monotonic() - self._found_s < _LATE_S  # another client knows better
+        if not self.lost.is_set() and not is_late:
+            self.lost.set()
+            if self.has_answered:
+                _log.warning("kafka %s: no broker answers; waiting for one", self.servers)
+
+    def _miss_token(self, told: str) -> None:
+        is_passing = _NONE_ACQUIRED in told and not _REFUSED_TOKEN.search(told)
+        self.doubt = self.doubt or (Passing(told) if is_passing else told)
+        if self.has_answered:
+            self.say(f"{told}; trying again")
 
     def found(self) -> None:
         """Take note that a broker has answered."""
         if self.lost.is_set():
             self.lost.clear()
             self._found_s = time.monotonic()
-            _log.warning("kafka %s: a broker answers again", self.servers)
+            if self.has_answered:
+                _log.warning("kafka %s: a broker answers again", self.servers)
+        self.has_answered = True
 
     def say(self, text: str) -> None:
         """Say something to people, once."""
@@ -202,4 +236,4 @@ def first_look(link: Link, client: Consumer, topics: Iterable[str]) -> dict[str,
         client.poll(0)  # has it say what keeps it
         if link.fault or link.doubt:
             return link.fault or link.doubt
-    return f"kafka {link.servers}: {reason}"
+    return Passing(f"kafka {link.servers}: {reason}")

@@ -3,6 +3,7 @@
 A value is a line as it is, nearly always. A line break inside becomes a carriage return,
 which to JSON is the same between tokens and as wrong inside strings. A value of nothing,
 or of white space, would be a blank line and not count: it becomes a line that is no event.
+What messages have that lines have not is looked at where they are rejected, not before.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,9 +12,11 @@ from typing import Any
 
 from confluent_kafka import Message
 
-from astray.events import Chunk, Decoded, Reject
+from astray.events import Chunk, Decoded, Reason, Reject
 
 _NO_EVENT = b"\0\n"
+_FRAME_BYTES = 5
+"""A zero and the number of a schema, before what the schema describes; JSON begins with no zero."""
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
@@ -78,7 +81,7 @@ def _line(value: bytes | None) -> bytes:
 def _letter(message: Message, reject: Reject) -> Letter:
     value = message.value()
     return Letter(
-        reason=reject.reason,
+        reason=_reason(value, reject.reason),
         key=reject.key,
         offset=message.offset() or 0,
         raw=_bytes(value) or b"",
@@ -89,6 +92,14 @@ def _letter(message: Message, reject: Reject) -> Letter:
         headers=tuple((name, _bytes(value)) for name, value in _headers(message)),
         is_tombstone=value is None,
     )
+
+
+def _reason(value: Any, of_line: Reason) -> Reason:
+    """Return why a message is no event, where that says more than its line does."""
+    if value is None:
+        return Reason.TOMBSTONE
+    is_framed = value[:1] == b"\0" and len(value) >= _FRAME_BYTES
+    return Reason.SCHEMA_FRAMED if is_framed else of_line
 
 
 def _headers(message: Message) -> Sequence[tuple[str, Any]]:

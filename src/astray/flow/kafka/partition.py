@@ -134,7 +134,8 @@ class Partition(Source):
         if on_gap == STOP:
             raise SourceError(
                 f"{self.name}: {gap.what}. To go on with what is there, set on_gap of "
-                '[source.kafka] to "earliest" or "latest"'
+                '[source.kafka] to "earliest" or "latest"',
+                lasting=True,
             )
         goes_on = low if on_gap == EARLIEST else high
         lost = max(goes_on - self.offset, 0)
