@@ -486,6 +486,7 @@ def test_a_policy_inherits_neither_name_nor_match():
         ({"source": {"kafka": {"group": "g"}}}, False, True),
         ({"sink": {"kafka": {"alerts": "a"}}}, False, True),
         ({"health": {"listen": "127.0.0.1:9464"}}, False, False),
+        ({"blindness": {"silent_after_s": 60.0}}, False, False),
     ],
     ids=lambda value: ".".join(value) or "nothing" if isinstance(value, dict) else str(value),
 )  # fmt: skip
@@ -513,6 +514,7 @@ def test_every_section_is_in_the_hashes_that_concern_it():
         "source",
         "sink",
         "health",
+        "blindness",
     }
 
     assert set(Config.model_fields) == scoring | acting

@@ -106,6 +106,16 @@ class Reference(_Section):
     sessions_max: Annotated[int, Field(ge=100, le=1_000_000)]
 
 
+class Blindness(_Section):
+    """What counts as silence."""
+
+    agents: bool
+    actions: bool
+    silent_after_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    learn_days: Positive
+    false_per_million: Annotated[float, Field(gt=0, le=100_000)]
+
+
 class Threshold(_Section):
     """A score, or the false ones per million sessions that are accepted."""
 
@@ -230,6 +240,7 @@ class Config(_Section):
     baseline: Baseline
     learning: Learning
     reference: Reference
+    blindness: Blindness
     default_policy: Policy
     policy: Annotated[tuple[Policy, ...], Field(max_length=POLICIES_MAX - 1), Array] = ()
     webhook: Annotated[tuple[Webhook, ...], Array] = ()
@@ -272,8 +283,8 @@ class Config(_Section):
 
     @property
     def config_hash(self) -> str:
-        """Return a hash of the whole configuration, but for where each process tells of itself."""
-        return self._hash(set(type(self).model_fields) - {"health"})
+        """Return a hash of all that decisions about sessions could depend on."""
+        return self._hash(set(type(self).model_fields) - {"health", "blindness"})
 
     def _hash(self, sections: set[str]) -> str:
         dumped = self.model_dump(mode="json", include=sections)

@@ -60,12 +60,12 @@ METRICS = {
     "astray_reference_certified_ratio", "astray_decisions_total", "astray_withheld_total",
     "astray_webhook_breaker_open", "astray_store_up", "astray_cases", "astray_suspensions",
     "astray_deliveries", "astray_outbox_deliveries", "astray_outbox_oldest_seconds",
-    "astray_webhook_disabled",
+    "astray_webhook_disabled", "astray_silences",
 }  # fmt: skip
 
 LABELS = {
     "version", "model", "config", "reason", "source", "le", "score", "age", "level", "webhook",
-    "state",
+    "state", "kind",
 }  # fmt: skip
 
 
@@ -188,6 +188,7 @@ def test_what_has_not_happened_is_zero(site):
         },
         "astray_suspensions": {"requested", "delivered", "failed", "expired"},
         "astray_deliveries": {"pending", "delivered", "failed", "expired"},
+        "astray_silences": {"source", "agent", "action", "agents", "actions"},
         "astray_reference_sessions": {"young", "growing", "settled"},
     }.items():
         assert {key[1]: value for key, value in values.items() if key[0] == name} == dict.fromkeys(

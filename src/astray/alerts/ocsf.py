@@ -13,15 +13,15 @@ import orjson
 from astray.decide.decision import Decision, Evidence, Level, Withheld
 from astray.events.clock import iso_us
 
-_SCHEMA = "1.8.0"
-_CATEGORY, _CLASS = 2, 2004
+SCHEMA = "1.8.0"
+CATEGORY, CLASS = 2, 2004
 _CREATE, _UPDATE = 1, 2
 _NEW, _IN_PROGRESS = 1, 2
-_LOW, _MEDIUM, _HIGH, _CRITICAL = 2, 3, 4, 5
+_LOW, MEDIUM, _HIGH, _CRITICAL = 2, 3, 4, 5
 _BEHAVIOURAL = 2
-_SERVICE_USER = 4
-_RESOURCE_UID, _USER_UID = 10, 31
-_PRODUCT = {"name": "astray", "vendor_name": "astray", "version": version("astray")}
+SERVICE_USER = 4
+_RESOURCE_UID, USER_UID = 10, 31
+PRODUCT = {"name": "astray", "vendor_name": "astray", "version": version("astray")}
 _RESOURCE_CHANNELS = ("resource", "pair", "forbidden_resources")
 
 
@@ -54,10 +54,10 @@ def finding(decision: Decision, *, update: bool) -> bytes:
 def _finding(decision: Decision, *, update: bool) -> dict[str, Any]:
     activity = _UPDATE if update else _CREATE
     return {
-        "category_uid": _CATEGORY,
-        "class_uid": _CLASS,
+        "category_uid": CATEGORY,
+        "class_uid": CLASS,
         "activity_id": activity,
-        "type_uid": _CLASS * 100 + activity,
+        "type_uid": CLASS * 100 + activity,
         "time": decision.ts_us // 1000,
         "severity_id": _severity(decision),
         "status_id": _IN_PROGRESS if update else _NEW,
@@ -66,7 +66,7 @@ def _finding(decision: Decision, *, update: bool) -> dict[str, Any]:
         "risk_score": round(decision.score),
         "risk_level_id": min(int(decision.score // 20), 4),
         "message": decision.sentence,
-        "metadata": {"version": _SCHEMA, "uid": decision.id, "product": _PRODUCT},
+        "metadata": {"version": SCHEMA, "uid": decision.id, "product": PRODUCT},
         "finding_info": {
             "uid": decision.case,
             "title": _title(decision),
@@ -78,7 +78,7 @@ def _finding(decision: Decision, *, update: bool) -> dict[str, Any]:
         "anomaly_analyses": [_analysis(decision)],
         "resources": [{"uid": item} for item in _resources(decision)],
         "observables": [
-            {"name": "evidences[].actor.user.uid", "type_id": _USER_UID, "value": decision.agent},
+            {"name": "evidences[].actor.user.uid", "type_id": USER_UID, "value": decision.agent},
             *(
                 {"name": "resources[].uid", "type_id": _RESOURCE_UID, "value": item}
                 for item in _resources(decision)
@@ -101,7 +101,7 @@ def _severity(decision: Decision) -> int:
         return _CRITICAL
     if decision.level is Level.WITHHELD:
         return _HIGH
-    return _MEDIUM if decision.certified else _LOW
+    return MEDIUM if decision.certified else _LOW
 
 
 def _event_ids(decision: Decision) -> list[str]:
@@ -118,7 +118,7 @@ def _actor(decision: Decision) -> dict[str, Any]:
     return {
         "app_uid": decision.agent,
         "app_name": decision.agent,
-        "user": {"uid": decision.agent, "type_id": _SERVICE_USER},
+        "user": {"uid": decision.agent, "type_id": SERVICE_USER},
         "session": {"uid": decision.session},
     }
 
@@ -171,24 +171,26 @@ def _unmapped(decision: Decision) -> dict[str, Any]:
 
 
 def undelivered(webhook_id: str, body: bytes, why: str) -> bytes:
-    """Return the finding that a suspension was asked for and did not reach its receiver."""
+    """Return the finding that a suspension, or its end, did not reach its receiver."""
     request = orjson.loads(body)
+    what = "release" if request["type"].endswith(".resume") else "suspension"
     data = request["data"]
     agent, session = data["agent"]["id"], data["session"]["id"]
-    message = f"The suspension of {agent}, session {session}, was not delivered: {why}"
+    title = f"{what.capitalize()} not delivered"
+    message = f"The {what} of {agent}, session {session}, was not delivered: {why}"
     return orjson.dumps(
         {
-            "category_uid": _CATEGORY,
-            "class_uid": _CLASS,
+            "category_uid": CATEGORY,
+            "class_uid": CLASS,
             "activity_id": _UPDATE,
-            "type_uid": _CLASS * 100 + _UPDATE,
+            "type_uid": CLASS * 100 + _UPDATE,
             "time": (iso_us(request["timestamp"]) or 0) // 1000,
             "severity_id": _CRITICAL,
             "status_id": _IN_PROGRESS,
             "is_alert": True,
             "message": message,
-            "metadata": {"version": _SCHEMA, "uid": webhook_id, "product": _PRODUCT},
-            "finding_info": {"uid": data["alert_id"], "title": "Suspension not delivered"},
+            "metadata": {"version": SCHEMA, "uid": webhook_id, "product": PRODUCT},
+            "finding_info": {"uid": data["alert_id"], "title": title},
             "evidences": [{"actor": {"app_uid": agent, "session": {"uid": session}}}],
             "unmapped": {"webhook_id": webhook_id, "why": why},
         }

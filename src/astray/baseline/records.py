@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from astray.baseline.activity import Shown
+
 
 class Finding(NamedTuple):
     """Something in a session that its agent had never done, with the line that shows it.
@@ -31,7 +33,8 @@ class Records:
 
     `rows` is a structured array of `buffers.RECORD`; `lines` and `findings` have an element
     per row: the bytes of the event that made the report (empty at a session's end), and what
-    was new in the session so far, the most surprising first.
+    was new in the session so far, the most surprising first. `shown`, where there is any, has
+    nothing to do with the rows: who and what has shown itself in the window, for the first time.
     """
 
     shard: int
@@ -39,6 +42,7 @@ class Records:
     rows: NDArray[Any]
     lines: tuple[bytes, ...] = field(repr=False)
     findings: tuple[tuple[Finding, ...], ...] = field(repr=False)
+    shown: Shown | None = None
 
     def only(self, places: NDArray[np.intp]) -> "Records":
         """Return the records at these places."""

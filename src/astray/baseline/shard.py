@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astray.baseline import snapshot, turn
-from astray.baseline.buffers import EVIDENCE_USED, PENDING_USED, RECORDS_USED
+from astray.baseline.activity import Activity
+from astray.baseline.buffers import EVIDENCE_USED, PENDING_USED, RECORD, RECORDS_USED
 from astray.baseline.findings import Findings
 from astray.baseline.layout import STATISTICS
 from astray.baseline.memory import SESSIONS, Memory
@@ -41,6 +42,7 @@ class Shard:
         self.waiting = Waiting(sources)
         self.memory = Memory.new()
         self.findings = Findings()
+        self._activity = Activity()
         self._scratch = np.zeros(len(STATISTICS), np.float32)
 
     @property
@@ -74,6 +76,9 @@ class Shard:
 
     def _observe(self, due: Due, out: list[Records]) -> None:
         decoded, order, tags = due
+        shown = self._activity.shown(decoded, order, self.window_us)
+        if shown is not None:
+            out.append(Records(self.number, self.window_us, np.zeros(0, RECORD), (), (), shown))
         place, loop = 0, self.settings.loop
         while place < len(order):
             with np.errstate(over="ignore"):  # only the interpreted form warns

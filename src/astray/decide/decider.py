@@ -8,7 +8,7 @@ sessions inside a window matters. Once the breaker of a tenant is open it does: 
 came first have been suspended.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -17,18 +17,21 @@ from numpy.typing import NDArray
 
 from astray import blob
 from astray.baseline.layout import AGE_CLASSES
-from astray.baseline.records import Records
+from astray.baseline.records import Finding, Records
 from astray.calibrate.reference import Counts, Reference
 from astray.config import Config
+from astray.decide.blindness import Blindness
 from astray.decide.decision import Decision
 from astray.decide.limits import lowest_limits, possibly_beyond
 from astray.decide.rules import Candidate, Rules
+from astray.decide.silence import Silence
 
 TENANTS_MAX = 1000
 """Tenants that have a reference; beyond it the longest silent one's is forgotten."""
 
 _SCORE_MAX = 100.0
 _KIND = "decider"
+_BLINDNESS = "blindness:"
 
 SCORED = np.dtype(
     [
@@ -50,19 +53,39 @@ SCORED = np.dtype(
 class Ruling:
     """What came of some records: decisions, and for measuring every ranked session.
 
-    `lines` has an element per row of `scored`: the bytes of the event it stood at.
+    `lines` has an element per row of `scored`: the bytes of the event it stood at. `silences`
+    are those that have begun or ended.
     """
 
     decisions: list[Decision] = field(default_factory=list)
     scored: list[NDArray[Any]] = field(default_factory=list)
     lines: list[bytes] = field(default_factory=list)
+    silences: list[Silence] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Sessions as they were ranked, with all that evidence is made of; an element per session.
+
+    `counted` is what of `n` has been counted.
+    """
+
+    rows: NDArray[Any]
+    lines: list[bytes]
+    findings: list[tuple[Finding, ...]]
+    n: Counts
+    counted: Counts
+    scores: Counts
+    bits: NDArray[np.float32]
 
 
 class Decider:
-    """The references and open cases of some tenants."""
+    """The references and open cases of some tenants; `audit` is shown all that it ranks."""
 
     def __init__(self, config: Config) -> None:
         self.rules = Rules(config)
+        self.blindness = Blindness(config)
+        self.audit: Callable[[Ranked], None] | None = None
         self._lowest = lowest_limits(config)
         self._sessions_max = config.reference.sessions_max
         self._window_us = 0
@@ -75,6 +98,9 @@ class Decider:
         """Rank sessions and decide; records of a window that others have yet to reach wait."""
         ruling = Ruling()
         for records in incoming:
+            if records.shown is not None:
+                self.blindness.show(records.window_us, records.shown)
+                continue
             self._shard_window_us[records.shard] = records.window_us
             self._held.append(records)
         while True:
@@ -83,6 +109,7 @@ class Decider:
             if reached_us <= self._window_us:
                 return ruling
             self._window_us = min([reached_us, *(held.window_us for held in self._held)])
+            ruling.silences.extend(self.blindness.turn(self._window_us))
             for reference in self._references.values():
                 reference.turn()
 
@@ -125,6 +152,9 @@ class Decider:
             decision = self.rules.decide(candidate)
             if decision is not None:
                 ruling.decisions.append(decision)
+        if self.audit is not None:
+            findings = [records.findings[place] for place in places.tolist()]
+            self.audit(Ranked(rows, lines, findings, n, counted, scores, bits))
         reference.add(rows[~live])
         ruling.scored.append(_scored(rows, live, counted, n, scores))
         ruling.lines.extend(lines)
@@ -161,6 +191,8 @@ class Decider:
         }
         waiting = sorted(self._held, key=_place)
         arrays |= {f"held{place}": held.rows for place, held in enumerate(waiting)}
+        blindness, rhythms = self.blindness.dump()
+        arrays |= {f"{_BLINDNESS}{name}": array for name, array in rhythms.items()}
         meta = {
             "window_us": self._window_us,
             "shard_window_us": self._shard_window_us,
@@ -168,6 +200,7 @@ class Decider:
             "held": [held.dump() for held in waiting],
             "open": self.rules.dump(),
             "breaker": self.rules.breaker.dump(),
+            "blindness": blindness,
         }
         return blob.pack(_KIND, meta, arrays)
 
@@ -186,6 +219,8 @@ class Decider:
             decider._held.append(Records.load(held, arrays[f"held{place}"]))
         decider.rules.load(meta["open"])
         decider.rules.breaker.load(meta["breaker"])
+        rhythms = {name.removeprefix(_BLINDNESS): arrays[name] for name in arrays}
+        decider.blindness.load(meta.get("blindness", {}), rhythms)  # older dumps have none
         return decider
 
 

@@ -1,5 +1,6 @@
 """A decision: what an auditor asks about one session reaching one level, in one record."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -107,18 +108,30 @@ class Decision:
         """Return the decision as JSON-ready values."""
         return asdict(self)
 
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Decision":
+        """Return the decision that was written as JSON."""
+        evidence = tuple(
+            Evidence(**{**reason, "event_ids": tuple(reason["event_ids"])})
+            for reason in record["evidence"]
+        )
+        closed = {"level": Level, "withheld": Withheld, "mode": Mode}
+        values = {name: kind(record[name]) for name, kind in closed.items()}
+        return cls(**{**record, **values, "evidence": evidence})
+
 
 def case_id(tenant: str, agent: str, session: str) -> str:
     """Return the id of the case of a session: the same for ever."""
-    return f"case_{_chain(tenant, agent, session):016x}"
+    return f"case_{chained(tenant, agent, session):016x}"
 
 
 def decision_id(tenant: str, agent: str, session: str, policy: str, level: Level) -> str:
     """Return the id of a decision: the same whenever and however often it is taken."""
-    return f"dec_{_chain(tenant, agent, session, policy, level):016x}"
+    return f"dec_{chained(tenant, agent, session, policy, level):016x}"
 
 
-def _chain(*texts: str) -> int:
+def chained(*texts: str) -> int:
+    """Return the id of a sequence of texts."""
     value = 0
     for text in texts:
         value = pair_id(value, stable_id(text))

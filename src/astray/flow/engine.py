@@ -21,7 +21,7 @@ from astray.config import load_config
 from astray.decide.decider import Decider
 from astray.decide.limits import lowest_limits
 from astray.errors import RecoveryError
-from astray.events import Chunk, Decoded, Event, decode
+from astray.events import Chunk, Decoded, Event, decode, encode_event
 from astray.events.decoding import rows_of
 from astray.flow.cluster import Cluster
 from astray.flow.faults import unwrapped
@@ -74,7 +74,10 @@ def compile_shard() -> None:
         for hours, session in ((9, "s"), (10, "t"), (30, "s"))
     ]
     rows, resources = rows_of(events)
-    decoded = Decoded(Chunk("warm-up", 0, b""), rows, resources, ())
+    lines = [encode_event(event) for event in events]  # names are read from them
+    rows["line_end"] = np.cumsum([len(line) for line in lines])
+    rows["line_first"] = rows["line_end"] - [len(line) for line in lines]
+    decoded = Decoded(Chunk("warm-up", 0, b"".join(lines)), rows, resources, ())
     shard = Shard(0, shard_settings(config, lowest_limits(config)), ["warm-up"])
     part = part_of(0, decoded, np.arange(len(rows)), windows_of(decoded, _HOUR_US))
     records = shard.assess(part)

@@ -5,11 +5,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
+from astray.alerts.blindness import silence_finding
 from astray.alerts.ocsf import finding, undelivered
 from astray.config import Config, Webhook
 from astray.decide.decider import Ruling
@@ -23,6 +23,7 @@ from astray.flow.health import Health, Stage, Vitals
 from astray.flow.kafka.address import is_kafka
 from astray.flow.kafka.connecting import Kafka, connect
 from astray.flow.linesfile import output_problems
+from astray.flow.listening import Watch
 from astray.flow.metrics import metrics_page
 from astray.flow.naming import STDIN, check_sources
 from astray.flow.past import past_of
@@ -32,6 +33,7 @@ from astray.flow.sinks import Calling, RejectsFile
 from astray.flow.sources import Reading, Sources
 from astray.flow.state import naming_damage
 from astray.flow.steps import Context
+from astray.flow.stopping import asked_to_stop
 from astray.respond import (
     Dispatcher,
     DispatcherThread,
@@ -82,10 +84,11 @@ class Live:
         AstrayError
             What else keeps it from running, or broke it.
         """
-        endpoints, kafka = self._ready()
         config, vitals = self.config, self.vitals
-        vitals.stage = Stage.OPENING
         with ExitStack() as stack:
+            stack.enter_context(_stopping(self.reading))
+            endpoints, kafka = self._ready()
+            vitals.stage = Stage.OPENING
             recovery = None
             if self.recovery is not None:
                 recovery = stack.enter_context(open_recovery(self.recovery, config, self.cluster))
@@ -96,7 +99,9 @@ class Live:
             )
             dispatcher = stack.enter_context(_dispatching(config, store, endpoints, vitals))
             record = _Record(store, WebhookOutbox(endpoints, finding), alerts, dispatcher, self)
-            stack.enter_context(_stopping(self.reading))
+            silent_after_s = config.blindness.silent_after_s
+            watch = Watch(self.reading.listening, store, silent_after_s, alerts.wake)
+            stack.enter_context(watch)
             context = self._context(kafka.names, durable=recovery is not None)
             letters = kafka.letters(self.reading)
             rejects = RejectsFile(_path(config.rejects.file), letters, durable=context.durable)
@@ -202,6 +207,10 @@ class _Record:
         for scored in ruling.scored:
             self._counters.end_sessions(scored)
         self._past.hear(ruling)
+        if ruling.silences and self._store.record_silences(
+            ruling.silences, silence_finding, time.time()
+        ):
+            self._alerts.wake()
         if not ruling.decisions:
             return
         decisions = self._past.judged(ruling.decisions)
@@ -258,25 +267,16 @@ def _dispatching(
             thread.stop(config.delivery.flush_s)
 
 
-@contextmanager
-def _stopping(reading: Reading) -> Iterator[None]:
+def _stopping(reading: Reading) -> AbstractContextManager[None]:
     """Let SIGTERM and SIGINT end the sources; a second one ends the process."""
-    if threading.current_thread() is not threading.main_thread():  # only it may take signals
-        yield
-        return
 
-    def stop(number: int, _: FrameType | None) -> None:
+    def stop(number: int) -> None:
         signal.signal(number, signal.SIG_DFL)
         reading.stop.set()
         if reading.clustered:
             _give_up_after(_CLUSTER_STOP_S)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return asked_to_stop(stop)
 
 
 def _give_up_after(seconds: float) -> None:

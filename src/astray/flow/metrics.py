@@ -36,6 +36,7 @@ from astray.baseline.buffers import (
 )
 from astray.config import Config
 from astray.decide.decision import Level, Withheld
+from astray.decide.silence import Kind
 from astray.errors import SourceError, StoreError
 from astray.events.schema import Reason
 from astray.flow.counters import SCORE_EDGES, Counters
@@ -290,6 +291,12 @@ def _held(held: Counts, webhooks: Iterable[str]) -> Iterator[Metric]:
         "Cases in the case store, by the highest level they have reached.",
         "level",
         _filled(held.cases, Level),
+    )
+    yield _gauges(
+        "astray_silences",
+        "Cases of what has fallen silent and is not heard again, by what it is.",
+        "kind",
+        _filled(held.silences, Kind),
     )
     yield _gauges(
         "astray_suspensions",

@@ -11,7 +11,7 @@ import select
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +23,7 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from astray.errors import SourceError
 from astray.events import Chunk
 from astray.flow.lines import CHUNK_BYTES_MAX, Lines
+from astray.flow.listening import Listening
 from astray.flow.naming import STDIN, files_in
 from astray.flow.openfile import OpenFile, Place, ReplacedError
 
@@ -69,7 +70,8 @@ class Reading:
     """What all sources of a run share: the wish to stop, and how far each has got.
 
     `turned_s` is when the engine last asked for more (monotonic; 0: not yet), `heard_s` when
-    a source last had something to read, by its name (in seconds since 1970).
+    a source last had something to read, by its name (in seconds since 1970). `paths` says of
+    sources that do not lie where their names say where they do.
     """
 
     stop: threading.Event = field(default_factory=threading.Event)
@@ -80,6 +82,8 @@ class Reading:
     fault: SourceError | None = None
     turned_s: float = 0.0
     heard_s: dict[str, float] = field(default_factory=dict)
+    listening: Listening = field(default_factory=Listening)
+    paths: Mapping[str, Path] = field(default_factory=dict)
 
     def fail(self, fault: SourceError) -> None:
         """Stop, as a source cannot be read further: what has been read is dealt with first."""
@@ -166,11 +170,16 @@ class Reader(StatefulSourcePartition[Chunk, Places]):
         chunks: list[Chunk] = []
         for source in self._sources:
             try:
-                chunks.extend(source.next_chunks())
+                given = source.next_chunks()
             except SourceError as fault:
                 self._reading.fail(fault)  # the next poll finds it
                 break
-            self._places.update(source.places())
+            chunks.extend(given)
+            places = source.places()
+            if source.lasts:
+                giving = [chunk.source for chunk in given if not chunk.silent]
+                self._reading.listening.asked(places, giving, self._places)
+            self._places.update(places)
         for source in self._sources:
             if source.ended:
                 source.close()
@@ -209,6 +218,7 @@ class Source:
     def __init__(self, name: str, reading: Reading) -> None:
         self.name = name
         self.reading = reading
+        self.lasts = True  # it is to give for ever: nothing for long is worth a word
         self.ended = False
         self._last_data = datetime.now(UTC)
         self._silent = False
@@ -292,7 +302,8 @@ class FileSource(Source):
 
     def __init__(self, name: str, reading: Reading, place: Place) -> None:
         super().__init__(name, reading)
-        self._path = Path(name)
+        self.lasts = reading.follow
+        self._path = reading.paths.get(name, Path(name))
         self._is_directory = self._path.is_dir()
         self._place = place
         self._open: OpenFile | None = None

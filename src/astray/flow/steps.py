@@ -6,21 +6,23 @@ Step names and keys are the address of the state: they are never renamed.
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from bytewax.operators import StatefulBatchLogic
 
+from astray.baseline.activity import Shown
 from astray.baseline.part import Part, part_of, windows_of
 from astray.baseline.records import Records
 from astray.baseline.settings import shard_settings
 from astray.baseline.shard import Shard
 from astray.config import Config
-from astray.decide.decider import Decider, Ruling
+from astray.decide.decider import Decider, Ranked, Ruling
 from astray.decide.limits import lowest_limits, tag_patterns
 from astray.events import Chunk, Decoded, Reject, decode
 from astray.flow.counters import Counters
 from astray.flow.faults import leaving
+from astray.flow.kafka.address import feed_of
 from astray.flow.keys import TENANT_KEYS, shard_key, tenant_key
 from astray.flow.tagging import Tagger
 
@@ -38,7 +40,8 @@ class Context:
 
     `durable`: there is a recovery store, so snapshots are worth making. `flush`: at the end
     of the sources, report the sessions that are still open, without ending them. `watch` is
-    shown every decoded chunk. `stop`, in a cluster, is set when any process is asked to stop.
+    shown every decoded chunk, `audit` all sessions as they are ranked. `stop`, in a cluster, is
+    set when any process is asked to stop.
     """
 
     config: Config
@@ -47,6 +50,7 @@ class Context:
     durable: bool = False
     flush: bool = False
     watch: Callable[[Decoded], None] | None = None
+    audit: Callable[[Ranked], None] | None = None
     stop: threading.Event | None = None
 
 
@@ -158,6 +162,9 @@ class Assess(StatefulBatchLogic[Part, tuple[str, Records], bytes | None]):
 
     def _by_tenant(self, records: Records) -> Iterator[tuple[str, Records]]:
         """Send records to their tenants' deciders; the turn of a window concerns all of them."""
+        if records.shown is not None:
+            yield from _shown_by_tenant(records, records.shown)
+            return
         buckets = records.rows["tenant"] % np.uint64(TENANT_KEYS)
         for bucket in range(TENANT_KEYS) if not len(buckets) else np.unique(buckets).tolist():
             yield tenant_key(bucket), records.only(np.flatnonzero(buckets == bucket))
@@ -167,6 +174,15 @@ class Assess(StatefulBatchLogic[Part, tuple[str, Records], bytes | None]):
         if self._shard is None or not self._context.durable:
             return None
         return self._context.counters.snapshots.timed(self._shard.dump)
+
+
+def _shown_by_tenant(records: Records, shown: Shown) -> Iterator[tuple[str, Records]]:
+    """Tell deciders what has shown itself, all of them that a source gives something."""
+    shown = replace(shown, source=feed_of(shown.source))
+    buckets = shown.rows["tenant"] % np.uint64(TENANT_KEYS)
+    for bucket in range(TENANT_KEYS) if shown.is_first else np.unique(buckets).tolist():
+        part = shown.only(np.flatnonzero(buckets == bucket))
+        yield tenant_key(bucket), replace(records, shown=part)
 
 
 def without_shard(
@@ -184,13 +200,14 @@ class Decide(StatefulBatchLogic[Records, Ruling, bytes | None]):
         self._context = context
         config = context.config
         self._decider = Decider(config) if state is None else Decider.load(state, config)
+        self._decider.audit = context.audit
         context.counters.deciders.append(self._decider)
 
     @leaving()
     def on_batch(self, values: list[Records]) -> tuple[list[Ruling], bool]:
         """Decide about records; called by the engine."""
         ruling = self._decider.decide(values)
-        return [ruling] if ruling.scored else [], self.RETAIN
+        return [ruling] if ruling.scored or ruling.silences else [], self.RETAIN
 
     def snapshot(self) -> bytes | None:
         """Return the decider's state; called by the engine at the end of every epoch."""

@@ -6,7 +6,7 @@ from typing import Protocol
 from astray.decide.decision import Decision
 from astray.events.ids import pair_id, stable_id
 from astray.respond.endpoint import Endpoint
-from astray.respond.payload import suspend_body
+from astray.respond.payload import RESUME, resume_body, suspend_body
 from astray.store import Outgoing
 
 
@@ -28,6 +28,18 @@ class WebhookOutbox:
     def deliveries(self, decision: Decision, now_s: float) -> list[Outgoing]:
         """Return the webhooks that ask for the session's suspension, one per endpoint."""
         return [self._outgoing(decision, endpoint, now_s) for endpoint in self._endpoints]
+
+    def resumptions(self, decision: Decision, who: str, note: str, now_s: float) -> list[Outgoing]:
+        """Return the webhooks that ask for the session to go on, one per endpoint."""
+        return [
+            Outgoing(
+                webhook_id=webhook_id(f"{decision.case}:{RESUME}", endpoint.name),
+                endpoint=endpoint.name,
+                body=resume_body(decision, who, note, now_s, now_s + endpoint.expires_after_s),
+                expires_s=now_s + endpoint.expires_after_s,
+            )
+            for endpoint in self._endpoints
+        ]
 
     def alert(self, decision: Decision, *, update: bool) -> bytes:
         """Return the alert of a case that is new or, with `update`, has become worse."""

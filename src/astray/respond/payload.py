@@ -40,6 +40,17 @@ def suspend_body(decision: Decision, expires_s: float) -> bytes:
     return body
 
 
+def resume_body(decision: Decision, who: str, note: str, now_s: float, expires_s: float) -> bytes:
+    """Return the request to let a suspended session go on, which a person has asked for."""
+    data = {
+        **_whose(decision),
+        "released_by": _cut(who, _NAME_BYTES_MAX),
+        "note": _cut(note, _SENTENCE_BYTES_MAX),
+        "expires_at": _iso(expires_s),
+    }
+    return _body(RESUME, _iso(now_s), data)
+
+
 def ping_body(now_s: float) -> bytes:
     """Return a body that asks for nothing: it shows that a receiver is reached and verifies."""
     return _body(PING, _iso(now_s), {"message": "astray reaches you; nothing is to be done"})
@@ -47,17 +58,7 @@ def ping_body(now_s: float) -> bytes:
 
 def _suspend(decision: Decision, expires_s: float, evidence: list[dict[str, Any]]) -> bytes:
     data = {
-        "alert_id": _cut(decision.case, _TERM_BYTES_MAX),
-        "decision_id": _cut(decision.id, _TERM_BYTES_MAX),
-        "mode": decision.mode,
-        "agent": {
-            "id": _cut(decision.agent, _NAME_BYTES_MAX),
-            "kind": _cut(decision.kind, _TERM_BYTES_MAX),
-            "group": _cut(decision.group, _NAME_BYTES_MAX),
-        },
-        "session": {"id": _cut(decision.session, _NAME_BYTES_MAX)},
-        "tenant": _cut(decision.tenant, _NAME_BYTES_MAX),
-        "principal": _cut(decision.principal, _NAME_BYTES_MAX),
+        **_whose(decision),
         "score": decision.score,
         "n": decision.n,
         "certified": decision.certified,
@@ -70,6 +71,23 @@ def _suspend(decision: Decision, expires_s: float, evidence: list[dict[str, Any]
         "undo": RESUME,
     }
     return _body(SUSPEND, iso(decision.ts_us), data)
+
+
+def _whose(decision: Decision) -> dict[str, Any]:
+    """Return whose session is meant, and which request about it this is."""
+    return {
+        "alert_id": _cut(decision.case, _TERM_BYTES_MAX),
+        "decision_id": _cut(decision.id, _TERM_BYTES_MAX),
+        "mode": decision.mode,
+        "agent": {
+            "id": _cut(decision.agent, _NAME_BYTES_MAX),
+            "kind": _cut(decision.kind, _TERM_BYTES_MAX),
+            "group": _cut(decision.group, _NAME_BYTES_MAX),
+        },
+        "session": {"id": _cut(decision.session, _NAME_BYTES_MAX)},
+        "tenant": _cut(decision.tenant, _NAME_BYTES_MAX),
+        "principal": _cut(decision.principal, _NAME_BYTES_MAX),
+    }
 
 
 def _evidence(evidence: Evidence) -> dict[str, Any]:

@@ -30,5 +30,44 @@ def _number_decisions_and_hold_deliveries(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
-MIGRATIONS: Final[Sequence[Migration]] = (_number_decisions_and_hold_deliveries,)
+def _keep_silences(connection: Connection) -> None:
+    for statement in (
+        """CREATE TABLE silences (
+            case_id TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, last_us BIGINT NOT NULL,
+            ended_us BIGINT, ended TEXT NOT NULL,
+            PRIMARY KEY (case_id), FOREIGN KEY (case_id) REFERENCES cases (case_id)
+        )""",
+        "CREATE INDEX silences_by_state ON silences (ended, kind)",
+    ):
+        connection.exec_driver_sql(statement)
+
+
+def _keep_verdicts(connection: Connection) -> None:
+    is_sqlite = connection.dialect.name == "sqlite"
+    number, seconds = ("INTEGER", "DOUBLE") if is_sqlite else ("BIGINT", "DOUBLE PRECISION")
+    for statement in (
+        f"""CREATE TABLE verdicts (
+            sequence {number} NOT NULL, verdict_id TEXT NOT NULL, case_id TEXT NOT NULL,
+            recorded_s {seconds} NOT NULL, body TEXT NOT NULL,
+            PRIMARY KEY (sequence), FOREIGN KEY (case_id) REFERENCES cases (case_id)
+        )""",
+        "CREATE UNIQUE INDEX verdicts_by_id ON verdicts (verdict_id)",
+        "CREATE INDEX verdicts_of_case ON verdicts (case_id)",
+        f"""CREATE TABLE audit (
+            sequence {number} NOT NULL, case_id TEXT NOT NULL, at_s {seconds} NOT NULL,
+            who TEXT NOT NULL, did TEXT NOT NULL, about TEXT NOT NULL, note TEXT NOT NULL,
+            PRIMARY KEY (sequence), FOREIGN KEY (case_id) REFERENCES cases (case_id)
+        )""",
+        "CREATE INDEX audit_of_case ON audit (case_id)",
+        "INSERT INTO numbers VALUES ('verdicts', 0)",
+        "INSERT INTO numbers VALUES ('audit', 0)",
+    ):
+        connection.exec_driver_sql(statement)
+
+
+MIGRATIONS: Final[Sequence[Migration]] = (
+    _number_decisions_and_hold_deliveries,
+    _keep_silences,
+    _keep_verdicts,
+)
 """The steps from `OLDEST` on, one for each version; the last leads to `SCHEMA_VERSION`."""

@@ -10,12 +10,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, insert, select, update
 
-from astray.store.schema import alerts, decisions, numbers
+from astray.store.schema import alerts, audit, decisions, numbers, verdicts
 
 
 def begin(connection: Connection) -> None:
     """Prepare a new database: nothing has been numbered."""
-    rows = [{"name": table.name, "last": 0} for table in (alerts, decisions)]
+    rows = [{"name": table.name, "last": 0} for table in (alerts, decisions, verdicts, audit)]
     connection.execute(insert(numbers), rows)
 
 

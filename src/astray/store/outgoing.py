@@ -21,6 +21,16 @@ class Outgoing:
     expires_s: float
 
 
+class Undoing(Protocol):
+    """Writes what leaves astray when a person takes a suspension back; pure, as an outbox is."""
+
+    def resumptions(
+        self, decision: Decision, who: str, note: str, now_s: float
+    ) -> Sequence[Outgoing]:
+        """Return the webhooks that ask for the session to go on, one per endpoint."""
+        ...
+
+
 class Outbox(Protocol):
     """Writes what leaves astray because of a decision; pure, for a transaction waits for it."""
 

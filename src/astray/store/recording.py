@@ -224,17 +224,18 @@ def _known_cases(connection: Connection, case_ids: Collection[str]) -> dict[str,
     query = select(cases.c.case_id, *(cases.c[name] for name in _Case.__slots__))
     return {
         row[0]: _Case(Level(row[1]), *row[2:])
-        for keys in _chunks(case_ids)
+        for keys in chunked(case_ids)
         for row in connection.execute(query.where(cases.c.case_id.in_(keys)))
     }
 
 
 def _present(connection: Connection, column: Column[str], keys: Collection[str]) -> Iterator[str]:
-    for chunk in _chunks(keys):
+    for chunk in chunked(keys):
         yield from connection.scalars(select(column).where(column.in_(chunk)))
 
 
-def _chunks(keys: Collection[str]) -> Iterator[list[str]]:
+def chunked(keys: Collection[str]) -> Iterator[list[str]]:
+    """Return keys in lists that fit into a query."""
     listed = list(keys)
     for start in range(0, len(listed), KEYS_MAX):
         yield listed[start : start + KEYS_MAX]

@@ -23,7 +23,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 4
 VERSION_KEY: Final = "schema_version"
 
 
@@ -32,13 +32,14 @@ class SuspensionState(StrEnum):
 
     It ends as soon as one receiver has accepted it, or when none can accept it any more:
     `failed` if at least one of them refused it, `expired` otherwise. With no endpoint to
-    send it to it stays `requested`.
+    send it to it stays `requested`. A person may release the session, whatever had become of it.
     """
 
     REQUESTED = "requested"
     DELIVERED = "delivered"
     FAILED = "failed"
     EXPIRED = "expired"
+    RELEASED = "released"
 
 
 class DeliveryState(StrEnum):
@@ -139,6 +140,18 @@ deliveries = Table(
     Index("deliveries_of_case", "case_id"),
 )
 
+silences = Table(
+    "silences",  # cases of something that no longer shows itself
+    metadata,
+    Column("case_id", Words, ForeignKey("cases.case_id"), primary_key=True),
+    Column("kind", Words, nullable=False),
+    Column("name", Words, nullable=False),
+    Column("last_us", BigInteger, nullable=False),  # when it was last heard of
+    Column("ended_us", BigInteger),  # null: it lasts
+    Column("ended", Words, nullable=False),  # how; empty: it lasts
+    Index("silences_by_state", "ended", "kind"),
+)
+
 alerts = Table(
     "alerts",
     metadata,
@@ -146,6 +159,31 @@ alerts = Table(
     Column("case_id", Words, ForeignKey("cases.case_id"), nullable=False),
     Column("recorded_s", Double, nullable=False),
     Column("body", LargeBinary, nullable=False),
+)
+
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("sequence", Number, primary_key=True, autoincrement=False),
+    Column("verdict_id", Words, nullable=False),
+    Column("case_id", Words, ForeignKey("cases.case_id"), nullable=False),
+    Column("recorded_s", Double, nullable=False),
+    Column("body", Words, nullable=False),  # the whole verdict as JSON
+    Index("verdicts_by_id", "verdict_id", unique=True),
+    Index("verdicts_of_case", "case_id"),
+)
+
+audit = Table(
+    "audit",  # what people did to cases; rows are added and never changed
+    metadata,
+    Column("sequence", Number, primary_key=True, autoincrement=False),
+    Column("case_id", Words, ForeignKey("cases.case_id"), nullable=False),
+    Column("at_s", Double, nullable=False),
+    Column("who", Words, nullable=False),
+    Column("did", Words, nullable=False),
+    Column("about", Words, nullable=False),  # the id of the decision or verdict that came of it
+    Column("note", Words, nullable=False),
+    Index("audit_of_case", "case_id"),
 )
 
 numbers = Table(

@@ -6,12 +6,16 @@ from types import TracebackType
 from typing import Self
 
 from astray.decide.decision import Decision
-from astray.store import address, delivering, recording, views
+from astray.decide.silence import Kind, Silence
+from astray.decide.verdict import Verdict
+from astray.store import address, delivering, judging, recording, silencing, views
 from astray.store.database import PATIENCE_S, Database
 from astray.store.delivering import Delivery, Result
+from astray.store.judging import Act, Outcome
 from astray.store.lead import Lead
 from astray.store.migrations import MIGRATIONS, Migration
-from astray.store.outgoing import Outbox
+from astray.store.outgoing import Outbox, Undoing
+from astray.store.silencing import Render
 from astray.store.views import Case, CaseFile, Counts
 
 
@@ -34,6 +38,7 @@ class Store:
         url: str,
         *,
         read_only: bool = False,
+        beside: bool = False,
         environment: Mapping[str, str] = os.environ,
         patience_s: float = PATIENCE_S,
         migrations: Sequence[Migration] = MIGRATIONS,
@@ -43,7 +48,9 @@ class Store:
         `sqlite:///FILE`, `sqlite://` for one in memory, or
         `postgresql+psycopg://USER@HOST/DATABASE`. A new one gets its tables, and one of an
         older version is migrated, once, whoever comes first. With `read_only` nothing is
-        created or changed, no lock is taken, and a running astray is not disturbed.
+        created or changed, no lock is taken, and a running astray is not disturbed. With `beside`
+        a store that is there is written while a running astray has it: what people do to cases,
+        and nothing else.
 
         Later, a database that is away is waited for, for `patience_s`.
 
@@ -56,7 +63,13 @@ class Store:
         """
         parsed = address.parse(address.resolve(url, environment))
         return cls(
-            Database.open(parsed, read_only=read_only, patience_s=patience_s, migrations=migrations)
+            Database.open(
+                parsed,
+                read_only=read_only,
+                beside=beside,
+                patience_s=patience_s,
+                migrations=migrations,
+            )
         )
 
     @staticmethod
@@ -98,6 +111,16 @@ class Store:
         whichever process does it.
         """
         return self._database.write(recording.record, decisions, outbox, now_s)
+
+    def record_silences(
+        self, silences: Sequence[Silence], render: Render, now_s: float
+    ) -> list[Silence]:
+        """Write what is new of silences, a case and an alert each; return it."""
+        return self._database.write(silencing.record_silences, silences, render, now_s)
+
+    def lasting_silences(self, kind: Kind) -> list[Silence]:
+        """Return the silences of a kind that are not over."""
+        return self._database.read(silencing.lasting, kind)
 
     def alerts_after(self, sequence: int, limit: int) -> list[tuple[int, bytes]]:
         """Return the alerts recorded after the one of that number, as (number, body)."""
@@ -174,6 +197,25 @@ class Store:
     def case(self, case_id: str) -> CaseFile | None:
         """Return all about one case, or None when there is none of that id."""
         return self._database.read(views.opened, case_id)
+
+    def judge(self, verdict: Verdict, now_s: float) -> Outcome:
+        """Write a verdict about a case, once; the case has one in force at a time."""
+        return self._database.write(judging.judge, verdict, now_s)
+
+    def approve(self, act: Act, outbox: Outbox) -> Outcome:
+        """Have the session of a case suspended that is not, as its last decision asked for it."""
+        return self._database.write(judging.approve, act, outbox)
+
+    def release(self, act: Act, undoing: Undoing) -> Outcome:
+        """Take a suspension back, and ask those who were asked for it to let the session go on."""
+        return self._database.write(judging.release, act, undoing)
+
+    def verdicts_after(self, sequence: int, limit: int) -> list[tuple[int, bytes]]:
+        """Return the verdicts recorded after the one of that number, as (number, JSON).
+
+        In the order of recording; like an alert, none comes late with a smaller number.
+        """
+        return self._database.read(judging.verdicts_after, sequence, limit)
 
     def check_writable(self) -> None:
         """Raise a `StoreError` unless it can be written now; nothing is."""

@@ -8,7 +8,9 @@ import orjson
 from sqlalchemy import Column, Connection, RowMapping, func, select
 
 from astray.decide.decision import Level
+from astray.decide.silence import Over
 from astray.store.delivering import ROWS_MAX
+from astray.store.judging import Act, acts_of, verdicts_of
 from astray.store.schema import (
     DeliveryState,
     SuspensionState,
@@ -18,13 +20,17 @@ from astray.store.schema import (
     deliveries,
     endpoints,
     marks,
+    silences,
     suspensions,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How much the store holds; `oldest_s` is the age of the oldest delivery still pending."""
+    """How much the store holds; `oldest_s` is the age of the oldest delivery still pending.
+
+    `cases` are those of sessions, `silences` the others that are not over, by their kind.
+    """
 
     cases: Mapping[str, int]
     suspensions: Mapping[str, int]
@@ -32,11 +38,15 @@ class Counts:
     outbox: int
     oldest_s: float
     disabled: Mapping[str, str]
+    silences: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One episode of one session; `suspension` is None when none was asked for."""
+    """One episode of one session; `suspension` is None when none was asked for.
+
+    Or of something that has fallen silent: `silence` is its kind, and None for a session.
+    """
 
     case_id: str
     tenant: str
@@ -52,6 +62,7 @@ class Case:
     opened_s: float
     updated_s: float
     suspension: SuspensionState | None
+    silence: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +83,23 @@ class Attempted:
 
 @dataclass(frozen=True, slots=True)
 class CaseFile:
-    """A case with all its decisions, in the order of their recording, and its deliveries."""
+    """A case with all its decisions, in the order of their recording, and its deliveries.
+
+    `verdicts` and `acts` are what people said of it and did to it, in their order.
+    """
 
     case: Case
     decisions: tuple[dict[str, Any], ...]
     deliveries: tuple[Attempted, ...]
+    verdicts: tuple[dict[str, Any], ...] = ()
+    acts: tuple[Act, ...] = ()
 
 
 _ATTEMPTED: Final = tuple(deliveries.c[name] for name in Attempted.__slots__)
-_CASES: Final = select(cases, suspensions.c.state.label("suspension")).outerjoin_from(
-    cases, suspensions, cases.c.case_id == suspensions.c.case_id
+_CASES: Final = (
+    select(cases, suspensions.c.state.label("suspension"), silences.c.kind.label("silence"))
+    .outerjoin_from(cases, suspensions, cases.c.case_id == suspensions.c.case_id)
+    .outerjoin(silences, cases.c.case_id == silences.c.case_id)
 )
 
 
@@ -92,12 +110,13 @@ def counts(connection: Connection, now_s: float) -> Counts:
     sent = _tally(connection, deliveries.c.state)
     off = select(endpoints).where(endpoints.c.disabled_s.is_not(None))
     return Counts(
-        cases=_tally(connection, cases.c.level),
+        cases=_of_sessions(connection),
         suspensions=_tally(connection, suspensions.c.state),
         deliveries=sent,
         outbox=sent.get(DeliveryState.PENDING, 0),
         oldest_s=0.0 if oldest is None else max(0.0, now_s - oldest),
         disabled={row.name: row.reason for row in connection.execute(off)},
+        silences=_lasting(connection),
     )
 
 
@@ -125,6 +144,8 @@ def opened(connection: Connection, case_id: str) -> CaseFile | None:
         case=_case(row),
         decisions=tuple(orjson.loads(body) for body in bodies),
         deliveries=tuple(_attempted(row) for row in connection.execute(sent).mappings()),
+        verdicts=tuple(verdicts_of(connection, case_id)),
+        acts=tuple(acts_of(connection, case_id)),
     )
 
 
@@ -148,6 +169,18 @@ def decisions_after(connection: Connection, sequence: int, limit: int) -> list[t
         .limit(min(limit, ROWS_MAX))
     )
     return [(row.sequence, row.body.encode()) for row in connection.execute(query)]
+
+
+def _of_sessions(connection: Connection) -> dict[str, int]:
+    silent = cases.outerjoin(silences, cases.c.case_id == silences.c.case_id)
+    query = select(cases.c.level, func.count()).select_from(silent)
+    rows = connection.execute(query.where(silences.c.kind.is_(None)).group_by(cases.c.level))
+    return {row[0]: row[1] for row in rows}
+
+
+def _lasting(connection: Connection) -> dict[str, int]:
+    query = select(silences.c.kind, func.count()).where(silences.c.ended == Over.NOT_YET)
+    return {row[0]: row[1] for row in connection.execute(query.group_by(silences.c.kind))}
 
 
 def _tally(connection: Connection, column: Column[str]) -> dict[str, int]:
