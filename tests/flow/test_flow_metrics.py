@@ -26,9 +26,10 @@ from astray.flow.engine import run_flow
 from astray.flow.health import Health, Stage, Vitals
 from astray.flow.lines import CHUNK_BYTES_MAX
 from astray.flow.metrics import metrics_page
+from astray.flow.progress import Backlog, Progress
 from astray.flow.recovery import open_recovery
 from astray.flow.sinks import Calling, Collector, RejectsFile
-from astray.flow.sources import Backlog, Progress, Reading, Sources, reader_of
+from astray.flow.sources import Reading, Sources, reader_of
 from astray.flow.steps import Context
 from astray.respond import Dispatcher, Endpoint, RetryPolicy, WebhookOutbox
 from astray.store import Store

@@ -117,7 +117,8 @@ class Live:
     def _context(self, names: Sequence[str], *, durable: bool) -> Context:
         self.reading.clustered = self.cluster is not None
         stop = self.reading.stop if self.reading.clustered else None
-        return Context(self.config, names, self.counters, durable=durable, stop=stop)
+        pace = self.reading.pace
+        return Context(self.config, names, self.counters, durable=durable, stop=stop, pace=pace)
 
     @contextmanager
     def serving(self) -> Iterator[str]:

@@ -42,8 +42,9 @@ from astray.events.schema import Reason
 from astray.flow.counters import SCORE_EDGES, Counters
 from astray.flow.health import Asked, Health
 from astray.flow.naming import files_in
+from astray.flow.progress import Progress
 from astray.flow.serving import Page
-from astray.flow.sources import Progress, Reading
+from astray.flow.sources import Reading
 from astray.store import Counts, DeliveryState, Store, SuspensionState
 
 AGES: Final = ("young", "growing", "settled")

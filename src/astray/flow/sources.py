@@ -26,6 +26,8 @@ from astray.flow.lines import CHUNK_BYTES_MAX, Lines
 from astray.flow.listening import Listening
 from astray.flow.naming import STDIN, files_in
 from astray.flow.openfile import OpenFile, Place, ReplacedError
+from astray.flow.pace import Pace
+from astray.flow.progress import Backlog, Progress
 
 _POLL = timedelta(milliseconds=20)
 _SILENT_AFTER = timedelta(seconds=30)
@@ -36,33 +38,6 @@ Places = dict[str, tuple[str, int, int]]
 
 READ_KEYS = 16
 """The number of readers; a part of the state's address."""
-
-
-@dataclass
-class Progress:
-    """How far a source has been read, in bytes as they lie on disk; total 0: unknown.
-
-    `position` is the place in `file`, which is the one that is being read.
-    """
-
-    done: int = 0
-    total: int = 0
-    file: str = ""
-    position: int = 0
-
-
-@dataclass
-class Backlog:
-    """How far a partition has been read, in messages; `end` is -1 where it is not known yet."""
-
-    position: int = 0
-    end: int = -1
-    lost: int = 0
-
-    @property
-    def lag(self) -> int:
-        """The messages that are still to be read."""
-        return max(self.end - self.position, 0)
 
 
 @dataclass
@@ -84,6 +59,7 @@ class Reading:
     heard_s: dict[str, float] = field(default_factory=dict)
     listening: Listening = field(default_factory=Listening)
     paths: Mapping[str, Path] = field(default_factory=dict)
+    pace: Pace = field(default_factory=Pace)
 
     def fail(self, fault: SourceError) -> None:
         """Stop, as a source cannot be read further: what has been read is dealt with first."""
@@ -169,6 +145,8 @@ class Reader(StatefulSourcePartition[Chunk, Places]):
             raise StopIteration
         chunks: list[Chunk] = []
         for source in self._sources:
+            if self._is_held(source):
+                continue
             try:
                 given = source.next_chunks()
             except SourceError as fault:
@@ -188,6 +166,16 @@ class Reader(StatefulSourcePartition[Chunk, Places]):
             self._last_data = datetime.now(UTC)
             self._reading.heard(chunks)
         return chunks
+
+    def _is_held(self, source: "Source") -> bool:
+        """Return whether a source is to wait for others, far behind it."""
+        giving = [part.name for part in source.parts() if not part.is_silent]
+        self._reading.pace.expect(giving)
+        if not self._reading.pace.holds(source.name, giving):
+            return False
+        for part in source.parts():
+            part.wait()
+        return True
 
     def next_awake(self) -> datetime | None:
         """Return when to ask again: at once while there is data."""
@@ -222,6 +210,19 @@ class Source:
         self.ended = False
         self._last_data = datetime.now(UTC)
         self._silent = False
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it has said that it has nothing to give now."""
+        return self._silent or self.ended
+
+    def parts(self) -> Sequence["Source"]:
+        """Return what gives on its own: itself, or the parts that it has."""
+        return (self,)
+
+    def wait(self) -> None:
+        """Take note that it is not asked, so that it is not its fault that it gives nothing."""
+        self._last_data = datetime.now(UTC)
 
     def poll(self) -> list[Chunk] | None:
         """Return the lines that lie ready, none when there are none now, None at the end."""

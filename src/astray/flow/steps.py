@@ -24,6 +24,7 @@ from astray.flow.counters import Counters
 from astray.flow.faults import leaving
 from astray.flow.kafka.address import feed_of
 from astray.flow.keys import TENANT_KEYS, shard_key, tenant_key
+from astray.flow.pace import Pace
 from astray.flow.tagging import Tagger
 
 READ, DECODE, REJECT, ROUTE, ASSESS, DECIDE, RECORD = STEPS = (
@@ -41,7 +42,7 @@ class Context:
     `durable`: there is a recovery store, so snapshots are worth making. `flush`: at the end
     of the sources, report the sessions that are still open, without ending them. `watch` is
     shown every decoded chunk, `audit` all sessions as they are ranked. `stop`, in a cluster, is
-    set when any process is asked to stop.
+    set when any process is asked to stop. `pace` is told how far sources have got.
     """
 
     config: Config
@@ -52,6 +53,7 @@ class Context:
     watch: Callable[[Decoded], None] | None = None
     audit: Callable[[Ranked], None] | None = None
     stop: threading.Event | None = None
+    pace: Pace | None = None
 
 
 @leaving()
@@ -65,6 +67,10 @@ def _decoded(context: Context, chunk: Chunk) -> Decoded:
     if len(decoded.rows):
         context.counters.events += len(decoded.rows)
         context.counters.latest_us = int(decoded.rows["ts_us"].max())
+        if context.pace is not None:
+            context.pace.reach(chunk.source, context.counters.latest_us)
+    elif chunk.silent and context.pace is not None:
+        context.pace.rest(chunk.source)
     for reject in decoded.rejects:
         context.counters.rejects[reject.reason] += 1
     if context.watch is not None:

@@ -11,7 +11,8 @@ from astray.events import Chunk
 from astray.flow.kafka.address import partition_name
 from astray.flow.kafka.messages import chunk_of
 from astray.flow.openfile import Place
-from astray.flow.sources import Backlog, Reading, Source
+from astray.flow.progress import Backlog
+from astray.flow.sources import Reading, Source
 
 _ANSWER_S = 5.0
 EARLIEST, LATEST, STOP = "earliest", "latest", "stop"

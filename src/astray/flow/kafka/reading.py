@@ -56,6 +56,10 @@ class ReaderSource(Source):
         self._told: Places = {}
         self._telling = 0
 
+    def parts(self) -> Sequence[Source]:
+        """Return its partitions."""
+        return tuple(self._partitions.values())
+
     def poll(self) -> None:
         """Return nothing: the partitions are asked."""
         raise NotImplementedError
