@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from astray.alerts.ocsf import FINDING_BYTES_MAX, finding, undelivered
 from astray.decide.decision import Evidence, Level, Mode, Withheld
 from astray.events.schema import RESOURCES_MAX, TEXT_BYTES_MAX
-from astray.respond import suspend_body
+from astray.respond import resume_body, suspend_body
 from astray.testing import make_decision
 
 
@@ -372,6 +372,18 @@ def test_a_suspension_that_did_not_arrive_is_a_finding_of_its_case():
     assert found["evidences"] == [
         {"actor": {"app_uid": "billing-bot", "session": {"uid": "session-1"}}}
     ]
+
+
+def test_a_release_that_did_not_arrive_is_a_finding_too():
+    """A session that people let go on and that does not is worth knowing of."""
+    decision = make_decision()
+    body = resume_body(decision, "kim", "", 0.0, 1.0)
+
+    found = orjson.loads(undelivered("msg_1", body, "the receiver answered 500"))
+
+    assert faults(found, DETECTION_FINDING) == []
+    assert found["message"].startswith("The release of billing-bot, session session-1, was not ")
+    assert found["finding_info"] == {"uid": decision.case, "title": "Release not delivered"}
 
 
 @pytest.mark.parametrize(

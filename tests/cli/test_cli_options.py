@@ -225,9 +225,13 @@ def test_every_command_has_help():
         assert b"Usage: " in result.stdout, path
 
     assert found == [
-        ("demo",), ("run",), ("replay",), ("simulate",),
+        ("demo",), ("run",), ("replay",), ("explain",), ("simulate",),
+        ("tune",), ("compare",), ("report",),
+        ("cases",), ("cases", "list"), ("cases", "show"), ("cases", "approve"), ("cases", "release"),
+        ("cases", "verdict"), ("cases", "export-verdicts"), ("cases", "import-verdicts"),
         ("config",), ("config", "check"), ("config", "show"), ("config", "schema"),
         ("state",), ("state", "inspect"), ("state", "export"), ("state", "import"),
+        ("state", "reshard"),
         ("webhook",), ("webhook", "listen"), ("webhook", "ping"), ("webhook", "enable"),
     ]  # fmt: skip
 

@@ -53,6 +53,72 @@ def test_scores_and_numbers_have_exactly_the_promised_fields(recording, tmp_path
     assert b"quality: roc auc" in result.stderr
 
 
+def test_each_kind_of_attack_has_its_numbers(recording, tmp_path):
+    """How many sessions of each attack there are and what is reached of them, also as a table."""
+    numbers = tmp_path / "numbers.json"
+
+    result = invoked(
+        "replay", recording / "events.jsonl.gz", "--labels", recording / "labels.jsonl.gz",
+        "--json", numbers,
+    )  # fmt: skip
+
+    quality = orjson.loads(numbers.read_bytes())["quality"]
+    found = quality["by_attack"]
+    assert {kind: one["sessions"] for kind, one in found.items()} == {
+        "enumeration": 5,
+        "exfiltration": 5,
+    }
+    for rate, recall in quality["recall_at"].items():
+        mean = (
+            found["enumeration"]["recall_at"][rate] + found["exfiltration"]["recall_at"][rate]
+        ) / 2
+        assert recall == pytest.approx(mean)
+    rows = [line.split()[:2] for line in result.stderr.decode().splitlines()]
+    assert ["enumeration", "5"] in rows
+    assert ["attack", "sessions"] in rows
+
+
+def test_several_files_are_one_stream(recording, tmp_path):
+    """The halves of a recording, with the halves of its labels, are replayed like the whole."""
+    for name in ("events", "labels"):
+        data = gzip.decompress((recording / f"{name}.jsonl.gz").read_bytes()).splitlines(True)
+        for half in (0, 1):
+            (tmp_path / f"{name}{half}.jsonl").write_bytes(b"".join(data[half::2]))
+
+    result = invoked(
+        "replay", "events0.jsonl", "events1.jsonl", "--labels", "labels0.jsonl",
+        "--labels", "labels1.jsonl", "--json", "both.json", cwd=tmp_path,
+    )  # fmt: skip
+
+    assert result.returncode == 0, result.stderr.decode()
+    both = orjson.loads((tmp_path / "both.json").read_bytes())
+    invoked(
+        "replay", recording / "events.jsonl.gz", "--labels", recording / "labels.jsonl.gz",
+        "--json", tmp_path / "whole.json",
+    )  # fmt: skip
+    whole = orjson.loads((tmp_path / "whole.json").read_bytes())
+    for name in ("events", "sessions", "agents"):
+        assert both[name] == whole[name]
+    assert both["quality"]["bad"] == whole["quality"]["bad"] == 10
+
+
+def test_all_that_cannot_be_replayed_is_named_at_once(tmp_path):
+    """A missing recording, bad labels and a bad configuration are one answer."""
+    (tmp_path / "bad.toml").write_text("[events]\nshards = 0\n")
+    (tmp_path / "bad.jsonl").write_bytes(b"{}\n")
+
+    said = complaints(
+        invoked(
+            "replay", "missing.jsonl", "--labels", "bad.jsonl", "--labels", "none.jsonl",
+            "--config", "bad.toml", cwd=tmp_path,
+        )
+    )  # fmt: skip
+
+    assert [line.partition(": ")[2].split(":")[0] for line in said] == [
+        "bad.toml", "bad.jsonl", "none.jsonl", "missing.jsonl",
+    ]  # fmt: skip
+
+
 def test_replaying_twice_writes_the_same_scores(recording, tmp_path):
     """The file of scores has the same bytes every time; an older one is replaced."""
     scores, written = tmp_path / "scores.jsonl", []
@@ -65,7 +131,7 @@ def test_replaying_twice_writes_the_same_scores(recording, tmp_path):
 
 
 def test_undefined_numbers_are_null(tmp_path):
-    """Where there is nothing bad there is no recall to speak of: null, and never NaN."""
+    """Where there is nothing bad there is no recall to speak of: null and -, and never NaN."""
     (tmp_path / "events.jsonl").write_bytes(
         lines([Event(ts_us=NOW_US - 10**12, agent="a", action="read", session="s")])
     )
@@ -78,7 +144,10 @@ def test_undefined_numbers_are_null(tmp_path):
     assert result.returncode == 0
     data = (tmp_path / "out.json").read_bytes()
     assert b"NaN" not in data
-    assert orjson.loads(data)["quality"]["roc_auc"] is None
+    quality = orjson.loads(data)["quality"]
+    assert (quality["roc_auc"], set(quality["recall_at"].values())) == (None, {None})
+    told = [line.split() for line in result.stderr.decode().splitlines()]
+    assert ["quality:", "recall", "at", "0.05:", "-", "0.01:", "-", "0.001:", "-"] in told
 
 
 def test_lines_that_are_no_events_are_counted_and_kept(tmp_path):
@@ -149,11 +218,6 @@ def test_an_output_that_cannot_be_written_is_said_before_the_work(option, tmp_pa
         ),
         pytest.param(["empty.jsonl"], "empty.jsonl: the file is empty", id="empty recording"),
         pytest.param(
-            ["packed.jsonl.gz"],
-            "packed.jsonl.gz: cannot be read beyond byte 0: ",
-            id="damaged recording",
-        ),
-        pytest.param(
             ["good.jsonl", "--labels", "missing.jsonl"],
             "missing.jsonl: cannot be read: ",
             id="no labels",
@@ -171,9 +235,17 @@ def test_an_output_that_cannot_be_written_is_said_before_the_work(option, tmp_pa
 def test_what_cannot_be_replayed_is_named(arguments, sentence, tmp_path):
     """Each input that cannot be used has its sentence."""
     (tmp_path / "empty.jsonl").touch()
-    (tmp_path / "packed.jsonl.gz").write_bytes(b"not packed\n")
     (tmp_path / "good.jsonl").write_bytes(lines([Event(ts_us=1, agent="a", action="read")]))
 
     said = complaints(invoked("replay", *arguments, cwd=tmp_path))
 
     assert [line.startswith(f"astray: {sentence}") for line in said] == [True]
+
+
+def test_a_recording_that_breaks_off_is_named(tmp_path):
+    """A damaged recording breaks a replay: another exit code than for what is not there."""
+    (tmp_path / "packed.jsonl.gz").write_bytes(b"not packed\n")
+
+    (said,) = complaints(invoked("replay", "packed.jsonl.gz", cwd=tmp_path), 1)
+
+    assert said.startswith("astray: packed.jsonl.gz: cannot be read beyond byte 0: ")

@@ -187,7 +187,7 @@ def test_what_has_not_happened_is_zero(site):
             "breaker",
             "past",
         },
-        "astray_suspensions": {"requested", "delivered", "failed", "expired"},
+        "astray_suspensions": {"requested", "delivered", "failed", "expired", "released"},
         "astray_deliveries": {"pending", "delivered", "failed", "expired"},
         "astray_silences": {"source", "agent", "action", "agents", "actions"},
         "astray_reference_sessions": {"young", "growing", "settled"},

@@ -150,8 +150,19 @@ def test_quality_without_tested_sessions_is_undefined_and_no_error():
     found = orjson.loads(orjson.dumps(quality([_session("s", 2.0)], {}, {})))
 
     assert (found["sessions"], found["roc_auc"], found["pr_auc"]) == (0, None, None)
-    assert found["recall_at"] == {"0.05": 0.0, "0.01": 0.0, "0.001": 0.0}
+    nothing = {"0.05": None, "0.01": None, "0.001": None}
+    assert (found["recall_at"], found["prevented_at"]) == (nothing, nothing)
     assert found["false_rate"]["0.01"] == {"nominal": 0.01, "realised": None}
+
+
+def test_nothing_caught_is_another_thing_than_nothing_to_catch():
+    """Where there was something bad and it was missed, the recall is 0."""
+    sessions = [_session("benign", 9.0), _session("bad", 2.0)]
+    labels = {("a", "benign"): _label("benign"), ("a", "bad"): _label("bad", bad=True)}
+
+    found = quality(sessions, labels, {})
+
+    assert set(found["recall_at"].values()) == set(found["prevented_at"].values()) == {0.0}
 
 
 def test_a_session_is_a_line_of_json():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from astray.decide.decision import Evidence
 from astray.events.schema import TEXT_BYTES_MAX
 from astray.respond import ping_body, suspend_body, webhook_id
-from astray.respond.payload import BODY_BYTES_MAX, EVENT_IDS_MAX, EVIDENCE_MAX
+from astray.respond.payload import BODY_BYTES_MAX, EVENT_IDS_MAX, EVIDENCE_MAX, resume_body
 from astray.testing import make_decision
 
 
@@ -55,6 +55,36 @@ def test_a_suspension_says_who_what_why_and_until_when() -> None:
             "undo": "astray.session.resume",
         },
     }
+
+
+def test_a_release_says_whose_session_goes_on_and_who_said_so() -> None:
+    """The undoing of a suspension names the same session, and the request that it undoes."""
+    decision = make_decision(tenant="acme")
+
+    body = orjson.loads(resume_body(decision, "kim", "a new job", 1_795_312_800.0, 1_795_316_400.0))
+
+    suspended = orjson.loads(suspend_body(decision, expires_s=1_795_316_400.0))
+    same = (
+        "alert_id", "decision_id", "mode", "agent", "session", "tenant", "principal", "expires_at",
+    )  # fmt: skip
+    assert (body["type"], body["timestamp"]) == (
+        suspended["data"]["undo"],
+        "2026-11-22T02:00:00.000Z",
+    )
+    assert body["data"] == {
+        **{name: suspended["data"][name] for name in same},
+        "released_by": "kim",
+        "note": "a new job",
+    }
+
+
+def test_a_release_is_no_longer_than_a_suspension_may_be() -> None:
+    """Whatever people write into it."""
+    long = dict.fromkeys(("tenant", "agent", "session", "principal", "group"), "\x00" * 9000)
+
+    body = resume_body(make_decision(**long), "w" * 9000, '"' * 9000, 0.0, 0.0)
+
+    assert len(body) <= BODY_BYTES_MAX
 
 
 def test_a_ping_asks_for_nothing() -> None:

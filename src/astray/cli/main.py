@@ -6,12 +6,17 @@ from typing import Annotated
 
 import typer
 
+from astray.cli.cases import cases_app
+from astray.cli.compare import compare
 from astray.cli.config import config_app
 from astray.cli.demo import demo
+from astray.cli.explain import explain
 from astray.cli.replay import replay
+from astray.cli.report import report
 from astray.cli.run import run
 from astray.cli.simulate import simulate
 from astray.cli.state import state_app
+from astray.cli.tune import tune
 from astray.cli.webhook import webhook_app
 
 app = typer.Typer(
@@ -24,7 +29,12 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(run)
 app.command()(replay)
+app.command()(explain)
 app.command()(simulate)
+app.command()(tune)
+app.command()(compare)
+app.command()(report)
+app.add_typer(cases_app, name="cases")
 app.add_typer(config_app, name="config")
 app.add_typer(state_app, name="state")
 app.add_typer(webhook_app, name="webhook")

@@ -1,29 +1,44 @@
 """`astray replay`: what would have come of a recording."""
 
+import math
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
+from rich.markup import escape
 from rich.table import Table
 
-from astray.cli.common import ConfigFile, prepare, reporting
+from astray.cli.common import ConfigFile, prepare, reporting, together
+from astray.cli.report import check_outputs, write
 from astray.cli.screen import Screen
 from astray.config import load_config
-from astray.errors import ConfigError
-from astray.flow.linesfile import output_problems
 from astray.flow.naming import check_sources
 from astray.lab.labels import read_labels
+from astray.lab.replay import FALSE_RATES, Labels
 from astray.lab.replay import replay as replayed
+
+_SHARES = ("recall_at", "prevented_at")
 
 
 @reporting
 def replay(
     events: Annotated[
-        Path, typer.Argument(metavar="EVENTS", help="A .jsonl or .jsonl.gz file, or a directory.")
+        list[Path],
+        typer.Argument(
+            metavar="EVENTS...",
+            help="A .jsonl or .jsonl.gz file, or a directory; several are one stream, read side "
+            "by side.",
+        ),
     ],
     labels: Annotated[
-        Path | None, typer.Option(metavar="LABELS", help="The answers: measure detection too.")
+        list[Path] | None,
+        typer.Option(
+            metavar="LABELS",
+            help="The answers: measure detection too. May be given several times.",
+        ),
     ] = None,
     config: ConfigFile = None,
     scores: Annotated[
@@ -38,27 +53,29 @@ def replay(
 ) -> None:
     """Replay a recording through the same dataflow, as fast as it goes; nothing is sent."""
     screen = Screen("off")
-    configured = load_config(config)
-    known = read_labels(labels) if labels else None
-    check_sources([str(events)], follow=False)
-    problems = output_problems((scores, json, rejects))  # now rather than after the work
-    if problems:
-        raise ConfigError(problems)
+    configured, known, *_ = together(
+        lambda: load_config(config),
+        lambda: _answers(labels or []),
+        lambda: check_sources(list(map(str, events)), follow=False),
+        lambda: check_outputs(scores, json, rejects),  # now rather than after the work
+    )
     prepare(screen)
     result = replayed(events, configured, known, rejects)
     summary = result.summary(known)
     if scores is not None:
-        _write(scores, b"".join(session.as_json() for session in result.sessions))
+        write(scores, b"".join(session.as_json() for session in result.sessions))
     if json is not None:
-        _write(json, orjson.dumps(summary, option=orjson.OPT_INDENT_2) + b"\n")
+        write(json, orjson.dumps(summary, option=orjson.OPT_INDENT_2) + b"\n")
+    by_attack = summary.get("quality", {}).pop("by_attack", {})
     screen.console.print(_table(summary))
+    if by_attack:
+        screen.console.print(_attacks(by_attack))
 
 
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot be written: {error.strerror}"]) from None
+def _answers(files: Sequence[Path]) -> Labels | None:
+    """Return the labels of all files; without files there are no answers."""
+    found = together(*(partial(read_labels, file) for file in files))
+    return {name: label for labels in found for name, label in labels.items()} if files else None
 
 
 def _table(summary: dict[str, Any]) -> Table:
@@ -73,7 +90,27 @@ def _table(summary: dict[str, Any]) -> Table:
     return table
 
 
+def _attacks(by_attack: dict[str, Any]) -> Table:
+    """Return what was caught of each kind at false rates, and what of that in time."""
+    table = Table(box=None, padding=(0, 1))
+    table.add_column("attack", no_wrap=True)
+    table.add_column("sessions")
+    for rate in FALSE_RATES:
+        table.add_column(f"at {rate:.1%}")
+        table.add_column("in time")
+    for kind, found in by_attack.items():
+        shares = (found[name][f"{rate}"] for rate in FALSE_RATES for name in _SHARES)
+        table.add_row(escape(kind), f"{found['sessions']:,}", *map(_percent, shares))
+    return table
+
+
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{share:.0%}"
+
+
 def _number(value: Any) -> str:
     if isinstance(value, dict):
         return "  ".join(f"{name}: {_number(inner)}" for name, inner in value.items())
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return "-" if math.isnan(value) else f"{value:.4g}"

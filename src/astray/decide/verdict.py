@@ -27,7 +27,7 @@ _UNITS_S: Final = (7 * _DAY_S, _DAY_S, 3600, 60, 1)
 _TTL: Final = re.compile(
     r"P(?:(\d{1,6})W)?(?:(\d{1,6})D)?(?:T(?=\d)(?:(\d{1,6})H)?(?:(\d{1,6})M)?(?:(\d{1,9})S)?)?"
 )
-_CASE: Final = re.compile(r"case_[0-9a-f]{16}")
+CASE_ID: Final = re.compile(r"case_[0-9a-f]{16}")
 
 
 class Said(StrEnum):
@@ -143,7 +143,7 @@ def _text_problem(record: Mapping[str, Any]) -> str:
     for key in ("analyst", "comment", "undoes"):
         if len((record.get(key) or "").encode(errors="replace")) > TEXT_BYTES_MAX:
             return f"{key} has more than {TEXT_BYTES_MAX} bytes"
-    if not _CASE.fullmatch(record["alert_id"]):
+    if not CASE_ID.fullmatch(record["alert_id"]):
         return "alert_id is not the id of a case"
     return "" if clock.iso_us(record["ts"]) is not None else "ts is not a time"
 

@@ -48,6 +48,19 @@ def read_labels(path: Path) -> dict[tuple[str, str], Label]:
     return labels
 
 
+def labels_beside(events: Path) -> Path:
+    """Return where the labels of a recording are, by the names that `astray simulate` gives.
+
+    >>> labels_beside(Path("data/fleet.events.jsonl.gz")).name
+    'fleet.labels.jsonl.gz'
+    >>> labels_beside(Path("fleet.jsonl")).name
+    'fleet.labels.jsonl'
+    """
+    suffix = ".jsonl.gz" if events.name.endswith(".gz") else ".jsonl"
+    stem = events.name.removesuffix(suffix).removesuffix(".events")
+    return events.with_name(f"{stem}.labels{suffix}")
+
+
 def _label(line: bytes) -> Label | str:
     """Return the label in a line, or what is wrong with it."""
     try:

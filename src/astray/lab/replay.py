@@ -1,7 +1,8 @@
 """A recording through the real dataflow, as fast as it goes, and what would have come of it."""
 
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,23 +20,27 @@ from astray.flow.sources import Reading, Sources
 from astray.flow.steps import Context
 from astray.lab.labels import Label
 from astray.lab.metrics import pr_auc, roc_auc, threshold_at
+from astray.lab.oddest import Explanations
 from astray.lab.sessions import Names, SessionScore, session_scores
 
 FALSE_RATES = (0.05, 0.01, 0.001)
 _EPOCH_S = 3600.0
 
 Labels = Mapping[tuple[str, str], Label]
+_Tested = tuple[SessionScore, Label]
+_AtRates = Mapping[float, Sequence[_Tested]]
 
 
 @dataclass(frozen=True)
 class Replay:
-    """What came of a replay."""
+    """What came of a replay; there are explanations where they were asked for."""
 
     counters: Counters
     seconds: float
     sessions: list[SessionScore]
     decisions: list[Decision]
     event_us: Mapping[str, int]
+    explanations: Explanations | None = None
 
     def summary(self, labels: Labels | None = None) -> dict[str, Any]:
         """Return the replay in numbers; with labels, how good it was."""
@@ -56,9 +61,17 @@ class Replay:
 
 
 def replay(
-    events: Path, config: Config, labels: Labels | None = None, rejects: Path | None = None
+    events: Path | Sequence[Path],
+    config: Config,
+    labels: Labels | None = None,
+    rejects: Path | None = None,
+    *,
+    explain: bool = False,
 ) -> Replay:
     """Replay a recording; a policy's mode "auto" enforces, as nothing is sent.
+
+    Several files, or directories of files, are one recording: they are read side by side, as
+    a run reads its sources. With `explain` every session can be explained afterwards.
 
     Raises
     ------
@@ -67,20 +80,23 @@ def replay(
     SourceError
         It cannot be read to its end.
     """
-    check_sources([str(events)], follow=False)
+    sources = [str(events)] if isinstance(events, Path) else list(map(str, events))
+    check_sources(sources, follow=False)
     config = enforced(config)
     compile_kernels()
     wanted = {label.first_bad_event for label in (labels or {}).values()} - {""}
     names, collector, counters = Names(wanted), Collector(), Counters()
-    context = Context(config, [str(events)], counters, flush=True, watch=names)
+    why = Explanations(names) if explain else None
+    context = Context(config, sources, counters, flush=True, watch=names, audit=why)
     reading = Reading()
-    source = Sources([str(events)], reading)
+    source = Sources(sources, reading)
     started = time.perf_counter()
     run_flow(build_flow(context, source, Calling(collector), RejectsFile(rejects)), _EPOCH_S)
     reading.raise_fault()
     seconds = time.perf_counter() - started
     sessions = session_scores(collector.scored, collector.lines, names)
-    return Replay(counters, seconds, sessions, list(collector.decisions.values()), names.event_us)
+    decisions = list(collector.decisions.values())
+    return Replay(counters, seconds, sessions, decisions, names.event_us, why)
 
 
 def enforced(config: Config) -> Config:
@@ -100,7 +116,10 @@ def enforced(config: Config) -> Config:
 def quality(
     sessions: list[SessionScore], labels: Labels, event_us: Mapping[str, int]
 ) -> dict[str, Any]:
-    """Return how well the scores tell bad sessions from benign ones, over the test phase."""
+    """Return how well the scores tell bad sessions from benign ones, over the test phase.
+
+    What there is nothing to measure on is NaN, which is null in JSON.
+    """
     tested = [
         (session, label)
         for session in sessions
@@ -110,21 +129,45 @@ def quality(
     bad = np.array([label.bad for _, label in tested], np.bool_)
     at = {rate: threshold_at(n[~bad], rate) for rate in FALSE_RATES}
     reached = {rate: [s for s in tested if s[1].bad and s[0].n > at[rate]] for rate in at}
-    count = max(int(bad.sum()), 1)
+    count = int(bad.sum())
+    in_time = {
+        rate: [one for one in found if _in_time(*one, at[rate], event_us)]
+        for rate, found in reached.items()
+    }
     return {
         "sessions": len(tested),
-        "bad": int(bad.sum()),
+        "bad": count,
         "roc_auc": roc_auc(n, bad),
         "pr_auc": pr_auc(n, bad),
-        "recall_at": {f"{rate}": len(reached[rate]) / count for rate in at},
-        "prevented_at": {
-            f"{rate}": sum(_in_time(s, label, at[rate], event_us) for s, label in found) / count
-            for rate, found in reached.items()
-        },
+        "recall_at": {f"{rate}": _part(len(reached[rate]), count) for rate in at},
+        "prevented_at": {f"{rate}": _part(len(in_time[rate]), count) for rate in at},
         "false_rate": {
             f"{rate}": {"nominal": rate, "realised": _share(n[~bad] >= 1 / rate)} for rate in at
         },
+        "by_attack": _by_attack(tested, reached, in_time),
     }
+
+
+def _by_attack(tested: Sequence[_Tested], reached: _AtRates, in_time: _AtRates) -> dict[str, Any]:
+    """Return what was reached, and in time, of each kind of attack."""
+    counts = Counter(_kind(label) for _, label in tested if label.bad)
+    found: dict[str, Any] = {}
+    for kind, count in sorted(counts.items()):
+        found[kind] = {"sessions": count}
+        for name, at_rates in (("recall_at", reached), ("prevented_at", in_time)):
+            found[kind][name] = {
+                f"{rate}": _part(sum(_kind(label) == kind for _, label in ones), count)
+                for rate, ones in at_rates.items()
+            }
+    return found
+
+
+def _kind(label: Label) -> str:
+    return label.attack or "unnamed"
+
+
+def _part(count: int, of: int) -> float:
+    return count / of if of else float("nan")
 
 
 def _share(flags: Any) -> float:

@@ -22,7 +22,8 @@ _ANY_TIME_US = 2**62
 class SessionScore:
     """A session as it ended: its final score, and where it first reached each level.
 
-    `steps` are the (time, n) at which it rose, for measuring delay.
+    `steps` are the (time, n) at which it rose, for measuring delay, and `events_at` how many
+    events it had by then.
     """
 
     session: str
@@ -36,6 +37,8 @@ class SessionScore:
         default_factory=lambda: {f"{level:.0f}": None for level in LEVELS}
     )
     steps: list[tuple[int, float]] = field(default_factory=list)
+    end_us: int = 0
+    events_at: list[int] = field(default_factory=list)
 
     def as_json(self) -> bytes:
         """Return the session as one line."""
@@ -92,11 +95,13 @@ def session_scores(
         if known is None:
             known = found[agent, name] = SessionScore(name, agent_name, start_us)
         known.start_us = min(known.start_us, start_us)
+        known.end_us = max(known.end_us, ts_us)
         known.events += events - pieces.get((session, start_us), 0)
         pieces[session, start_us] = events
         if n > known.n:
             known.n, known.score, known.certified = n, score, certified
             known.steps.append((ts_us, n))
+            known.events_at.append(known.events)
             if live and score >= LEVELS[0]:
                 _cross(known, score, lines[place])
     return sorted(found.values(), key=attrgetter("start_us", "agent", "session"))

@@ -3,7 +3,7 @@
 from astray.respond.dispatcher import Dispatcher, Report
 from astray.respond.endpoint import Endpoint
 from astray.respond.outbox import WebhookOutbox, webhook_id
-from astray.respond.payload import ping_body, suspend_body
+from astray.respond.payload import ping_body, resume_body, suspend_body
 from astray.respond.receiver import Answer, Attempt, Received, Receiver
 from astray.respond.retry import Outcome, RetryPolicy, outcome_of
 from astray.respond.secret import Secret, secret_from
@@ -31,6 +31,7 @@ __all__ = [
     "WebhookOutbox",
     "outcome_of",
     "ping_body",
+    "resume_body",
     "secret_from",
     "sign",
     "suspend_body",

@@ -66,10 +66,10 @@ def judge(connection: Connection, verdict: Verdict, now_s: float) -> Outcome:
     known = select(verdicts.c.sequence).where(verdicts.c.verdict_id == verdict.id)
     if connection.scalar(known) is not None:
         return Outcome.KNOWN
-    in_force = _in_force(connection, verdict.case)
-    if verdict.said is Said.UNDO and verdict.undoes != in_force:
+    present = in_force(verdicts_of(connection, verdict.case))
+    if verdict.said is Said.UNDO and (not present or verdict.undoes != present):
         return Outcome.NOT_IN_FORCE
-    if verdict.said is not Said.UNDO and in_force:
+    if verdict.said is not Said.UNDO and present:
         return Outcome.IN_FORCE
     body = orjson.dumps(verdict.as_dict(_about(connection, case))).decode()
     row = {
@@ -180,10 +180,6 @@ def in_force(told: list[dict[str, Any]]) -> str:
     if not told or told[-1]["undoes"] is not None:
         return ""
     return str(told[-1]["id"])
-
-
-def _in_force(connection: Connection, case_id: str) -> str:
-    return in_force(verdicts_of(connection, case_id))
 
 
 def _case(connection: Connection, case_id: str) -> tuple[RowMapping | None, Outcome]:

@@ -1,0 +1,70 @@
+"""Why sessions scored as they did: what each looked like when it was at its oddest."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astray.baseline.layout import STATISTICS
+from astray.baseline.records import Finding
+from astray.decide.decider import Ranked
+from astray.decide.decision import Evidence
+from astray.decide.evidence import evidence_of
+from astray.events import Event, parse_line
+from astray.lab.sessions import Names
+
+_ANY_TIME_US = 2**62
+
+
+@dataclass(slots=True)
+class _Highest:
+    """A session at its oddest; the line and the findings are those of an event, not of its end."""
+
+    n: float
+    row: NDArray[Any]
+    bits: NDArray[np.float32]
+    line: bytes = b""
+    findings: tuple[Finding, ...] = ()
+
+
+class Explanations:
+    """Takes all sessions as they are ranked, and explains each when it is asked.
+
+    It knows as much of each session as was known when it was ranked, so an explanation is
+    what a decision at that moment would have said.
+    """
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._highest: dict[tuple[str, str], _Highest] = {}
+
+    def __call__(self, ranked: Ranked) -> None:
+        """Take sessions; called by the dataflow."""
+        rows = ranked.rows
+        keys = zip(*(rows[name].tolist() for name in ("session", "agent", "start_us")), strict=True)
+        for place, (key, n) in enumerate(zip(keys, ranked.n.tolist(), strict=True)):
+            name = self._names.of(*key)
+            known = self._highest.get(name)
+            if known is None:
+                known = self._highest[name] = _Highest(0.0, rows[place], ranked.bits[place])
+            if n > known.n:
+                known.n, known.row, known.bits = n, rows[place].copy(), ranked.bits[place].copy()
+                if ranked.lines[place]:
+                    known.line, known.findings = ranked.lines[place], ranked.findings[place]
+
+    def evidence(self, agent: str, session: str) -> tuple[Evidence, ...]:
+        """Return the evidence for a session's highest score, the weightiest first."""
+        known = self._highest.get((agent, session))
+        if known is None:
+            return ()
+        event = parse_line(known.line, _ANY_TIME_US) if known.line else None
+        if not isinstance(event, Event):
+            event = Event(ts_us=int(known.row["ts_us"]), agent=agent, action="")
+        return evidence_of(known.row, known.bits, known.findings, event)
+
+    def bits(self, agent: str, session: str) -> dict[str, float]:
+        """Return what each statistic of a session said at its highest score, in bits."""
+        known = self._highest.get((agent, session))
+        values = [0.0] * len(STATISTICS) if known is None else known.bits.tolist()
+        return dict(zip(STATISTICS, values, strict=True))
