@@ -38,8 +38,8 @@ def timed(function: Callable[[], Any], repeats: int = 3) -> float:
     return statistics.median(seconds)
 
 
-def report(name: str, goal: str, results: dict[str, Any]) -> None:
-    """Print results as JSON and, with `--save`, keep them beside the benchmarks."""
+def report(name: str, goal: str, results: dict[str, Any]) -> dict[str, Any]:
+    """Print results as JSON; with `--save`, keep them beside the benchmarks; return all of it."""
     document = {
         "benchmark": name,
         "goal": goal,
@@ -54,6 +54,7 @@ def report(name: str, goal: str, results: dict[str, Any]) -> None:
     if "--save" in sys.argv:
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"{name}.json").write_text(text + "\n")
+    return document
 
 
 def _git(*arguments: str) -> str:
