@@ -119,6 +119,7 @@ def _rare_collections() -> Iterator[None]:
     finally:
         gc.set_threshold(*before)
         gc.unfreeze()
+        gc.collect()  # what was garbage when it was frozen would never be looked at again
 
 
 def _run(

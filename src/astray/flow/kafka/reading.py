@@ -75,6 +75,9 @@ class ReaderSource(Source):
         now_s = time.monotonic()
         if (self._gone or self._unsettled) and now_s >= self._again_s:
             self._settle(self._consumer, now_s)
+        if self._link.lost.is_set():  # nobody can say that there is no more
+            for partition in self._partitions.values():
+                partition.wait()
         self._take(self._consumer.consume(_MESSAGES_MAX, 0))
         if now_s - self._measured_s > _MEASURE_EVERY_S:
             self._measured_s = now_s
