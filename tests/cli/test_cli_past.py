@@ -195,5 +195,5 @@ def test_a_damaged_note_of_the_past_is_refused(content, watch):
     result = watch.run(3)
 
     said = f"astray: {note}: damaged; restore it, or remove it to act on new events only"
-    assert complaints(result) == [said]
+    assert complaints(result, 1) == [said]
     assert watch.sent() == set()

@@ -176,10 +176,10 @@ def made_of(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.name.lstrip(".").startswith("other")]
 
 
-def refused(folder: Path, *arguments: object) -> str:
+def refused(folder: Path, *arguments: object, code: int = 2) -> str:
     """Return the one sentence with which resharding is refused; nothing is made."""
     before = sorted(path.name for path in folder.iterdir())
-    (said,) = complaints(invoked("state", "reshard", *arguments, cwd=folder))
+    (said,) = complaints(invoked("state", "reshard", *arguments, cwd=folder), code)
     assert sorted(path.name for path in folder.iterdir()) == before
     return said.removeprefix("astray: ")
 
@@ -201,7 +201,8 @@ def test_refusals_are_sentences(first):
     )
     handle = os.open(first / "recovery", os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
-    assert refused(first, "recovery", "new", *three) == "recovery: in use by another astray"
+    in_use = refused(first, "recovery", "new", *three, code=1)
+    assert in_use == "recovery: in use by another astray"
     os.close(handle)
     said = refused(first, "recovery", "new", *three, "--epoch", "999999")
     assert said.startswith("recovery: one can go back to epoch ")
@@ -230,7 +231,7 @@ def test_damaged_and_missing_shards_are_named(first):
         update = "UPDATE snaps SET ser_change = substr(ser_change, 1, 500) WHERE state_key = ?"
         connection.execute(update, (shard_key(2),))
     connection.close()
-    damaged = refused(first, "recovery", "new", "--config", "three.toml")
+    damaged = refused(first, "recovery", "new", "--config", "three.toml", code=1)
 
     assert missing == f"recovery: has no state of {shard_key(5)}"
     assert damaged.startswith(f"recovery: the snapshot of {shard_key(2)} (assess, epoch ")
