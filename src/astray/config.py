@@ -104,6 +104,7 @@ class Reference(_Section):
     """What sessions are ranked against."""
 
     sessions_max: Annotated[int, Field(ge=100, le=1_000_000)]
+    rehearsals: Annotated[int, Field(ge=0, le=4)]
 
 
 class Blindness(_Section):

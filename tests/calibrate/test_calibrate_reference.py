@@ -292,7 +292,7 @@ def test_another_version_is_refused():
     newer = bytearray(reference_of(ended_rows([1])).dump())
     newer[8] += 1
 
-    with pytest.raises(StateError, match=r"schema version 2; this astray reads 1$"):
+    with pytest.raises(StateError, match=r"schema version 3; this astray reads 2$"):
         Reference.load(bytes(newer), 100)
 
 
@@ -322,6 +322,7 @@ def _exchangeable(rng, count):
         rng.uniform(0, 1, count),
         rng.poisson(6.0, count),
         rng.choice([0.0, 5.0], count),
+        rng.exponential(0.5, count),
     ]
     return np.column_stack(columns)
 

@@ -169,7 +169,7 @@ def killed(site: Site, data: bytes, kills: int, generator: random.Random) -> Non
     Each run has some more of the data, which grows while it reads; the last of it is for the
     run after this.
     """
-    ends = [int(len(data) * (0.5 + 0.45 * (kill + 1) / kills)) for kill in range(kills)]
+    ends = [int(len(data) * (0.5 + 0.3 * (kill + 1) / kills)) for kill in range(kills)]
     for first, end in itertools.pairwise([0, *ends]):
         before = len(decisions(site.store))
         with Writer(site.events, data[first:end], pieces=40, every_s=0.1), site.follow() as process:

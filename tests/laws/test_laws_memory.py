@@ -176,5 +176,5 @@ def _ended(records, but):
         (int(row["session"]), row["statistic"].tolist())
         for some in records
         for row in some.rows
-        if row["row"] < 0 and row["agent"] != but
+        if row["row"] == -1 and row["agent"] != but
     ]

@@ -285,7 +285,7 @@ def _statistics(records):
     """Return what does not depend on the fleet, of every session that has ended, by its agent."""
     found = defaultdict(list)
     for some in records:
-        for row in some.rows[some.rows["row"] < 0]:
+        for row in some.rows[some.rows["row"] == -1]:
             own = (row["statistic"][IMPERSONATION:FIRST_TOTAL], row["statistic"][FIRST_TOTAL:])
             totals = (row["total"], row["expected"], row["spread"])
             values = [array.tolist() for array in (*own, *totals)]

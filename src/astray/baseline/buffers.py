@@ -8,6 +8,7 @@ SETTINGS = np.dtype(
     [
         ("idle_us", np.int64),  # a session without an event for so long has ended
         ("rows_max", np.int64),  # a longer session is cut
+        ("rehearsals", np.int64),  # attacks made up per session that is chosen
         ("known_weight", np.float64),  # an item with more decayed weight is known
         ("agent_bits_max", np.int64),  # caps of the tables, as powers of two of pages
         ("group_bits_max", np.int64),
@@ -97,6 +98,12 @@ UNITS = 25
     PENDING_USED,
     RECORDS_USED,
     EVIDENCE_USED,
-) = range(10)
-COUNTERS = 10
-"""The first ones count for ever; the `_USED` ones are fill levels of the buffers."""
+    DONORS_USED,
+    DONORS_NEXT,
+    RECENT_DONORS_USED,
+    N_ENDED,
+    REHEARSED_PER_MILLION,
+) = range(15)
+COUNTERS = 15
+"""The `N_` ones count for ever; the `_USED` ones are fill levels. `DONORS_NEXT` is the place of
+the next donor; of a million sessions so many are rehearsed on."""

@@ -34,12 +34,20 @@ STATISTICS = (
     "novelty_sum",
     "novelty_peers",
     "novelty_context",
+    "novelty_action",
     "impersonation_action",
     "impersonation_transition",
     *TOTALS,
     "rhythm",
 )
-NOVELTY_LARGEST, NOVELTY_SUM, NOVELTY_PEERS, NOVELTY_CONTEXT, IMPERSONATION = range(5)
+(
+    NOVELTY_LARGEST,
+    NOVELTY_SUM,
+    NOVELTY_PEERS,
+    NOVELTY_CONTEXT,
+    NOVELTY_ACTION,
+    IMPERSONATION,
+) = range(6)
 FIRST_TOTAL = IMPERSONATION + COMPARED_CHANNELS
 RHYTHM = FIRST_TOTAL + len(TOTALS)
 
@@ -78,6 +86,40 @@ OWNER = np.dtype(
 )
 """A baseline: of an agent, of a group of agents, or of the fleet. Weights are forward-decayed."""
 
+ATOMS_MAX = 12
+"""Events that an open session remembers for a rehearsal of an attack on it."""
+
+ATOM_RESOURCES = 2
+
+PLAYED_MAX = 2 * ATOMS_MAX + 40
+"""Events of a rehearsed attack."""
+
+ATOM = np.dtype(
+    [
+        ("action", np.uint64),
+        ("source", np.uint64),
+        ("resource", np.uint64, ATOM_RESOURCES),
+        ("gap_us", np.int64),
+        ("bytes", np.float32),
+        ("count", np.float32),
+        ("resource_count", np.int32),
+        ("outcome", np.int32),
+    ]
+)
+"""An event as it is played again."""
+
+DONOR = np.dtype(
+    [
+        ("tenant", np.uint64),
+        ("agent", np.uint64),
+        ("order", np.uint64),
+        ("atoms_used", np.int32),
+        ("spare", np.int32),
+        ("atoms", ATOM, ATOMS_MAX),
+    ]
+)
+"""A past session from which a rehearsed attack takes foreign events."""
+
 SESSION = np.dtype(
     [
         *_TABLE,
@@ -108,6 +150,9 @@ SESSION = np.dtype(
         ("likeness", np.float64, COMPARED_CHANNELS),
         ("statistic", np.float32, len(STATISTICS)),
         ("bin", np.int32, len(STATISTICS)),
+        ("atoms_used", np.int32),
+        ("spare", np.int32),
+        ("atoms", ATOM, ATOMS_MAX),
     ]
 )
 """An open session: its leaf (the items it has seen), totals and statistics so far."""

@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 
 from astray.baseline.buffers import COUNTERS, EVIDENCE, PENDING, RECORD, WINDOW
 from astray.baseline.index import Index, build_index
-from astray.baseline.layout import OWNER, SESSION, TAUGHT
+from astray.baseline.layout import ATOM, DONOR, OWNER, PLAYED_MAX, SESSION, TAUGHT
 from astray.baseline.pages import Pages, new_pages
 from astray.baseline.ranking import Ranks, Tally, new_tally, rank_bins
+from astray.events.columns import EVENT
+
+DONORS, RECENT_DONORS = 512, 64
 
 AGENTS, GROUPS, SESSIONS = range(3)
 """Kinds of rows: places in `used` and `vacant`."""
@@ -46,6 +49,12 @@ class Memory(NamedTuple):
     pending: NDArray[Any]
     records: NDArray[Any]
     evidence: NDArray[Any]
+    donors: NDArray[Any]
+    recent_donors: NDArray[Any]
+    plan: NDArray[Any]  # the atoms of a rehearsed attack ...
+    pseudo: NDArray[Any]  # ... its session, after an empty one, and its event
+    pseudo_event: NDArray[Any]
+    pseudo_resources: NDArray[np.uint64]
 
     @classmethod
     def new(cls) -> Self:
@@ -66,6 +75,8 @@ class Memory(NamedTuple):
             counters=np.zeros(COUNTERS, np.int64),
             taught=np.zeros(_ROWS_MIN, TAUGHT),
             pending=np.zeros(0, PENDING),
+            donors=np.zeros(DONORS, DONOR),
+            recent_donors=np.zeros(RECENT_DONORS, DONOR),
         )
 
     @classmethod
@@ -82,6 +93,10 @@ class Memory(NamedTuple):
             records=np.zeros(_RECORDS_MAX, RECORD),
             evidence=np.zeros(_EVIDENCE_MAX, EVIDENCE),
             pending=pending,
+            plan=np.zeros(PLAYED_MAX, ATOM),
+            pseudo=np.zeros(2, SESSION),
+            pseudo_event=np.zeros(1, EVENT),
+            pseudo_resources=np.zeros(8, np.uint64),
             **kept,
         )
 

@@ -25,6 +25,9 @@ from astray.baseline.learning import fused_bits, learn, ranked_units
 from astray.baseline.memory import AGENTS, GROUPS, SESSIONS, Memory
 from astray.baseline.pages import release, used_pages
 from astray.baseline.ranking import age_class
+from astray.baseline.rehearsal import keep_atom
+from astray.baseline.rehearsing import REHEARSALS_MAX, rehearse
+from astray.baseline.reporting import report
 from astray.baseline.session import add_items, add_totals, begin, raise_statistics
 from astray.compiled import compiled, inner, int64
 from astray.events.ids import mix
@@ -32,10 +35,10 @@ from astray.events.ids import mix
 DONE, FULL, FEW_AGENTS, FEW_GROUPS, FEW_SESSIONS, FEW_PAGES = range(6)
 """Why the loop stopped."""
 
-_PAGES_MARGIN = 512
+_PAGES_MARGIN = 1024
 """Pages that one event or one ending session can use, with tables doubling to their caps."""
 
-_RECORDS_MARGIN, _EVIDENCE_MARGIN, _PENDING_MARGIN = 3, 80, 2048
+_RECORDS_MARGIN, _EVIDENCE_MARGIN, _PENDING_MARGIN = 3 + 3 * REHEARSALS_MAX, 80, 2048
 
 _UNGROUPED = np.uint64(0x756E67726F757065)
 _FLEET = np.uint64(0x666C656574666C65)
@@ -145,46 +148,14 @@ def _append(sessions: NDArray[Any], agent: Any, row: int) -> None:
 
 
 @inner
-def _report(
-    records: NDArray[Any],
-    counters: NDArray[np.int64],
-    session: Any,
-    agent: Any,
-    group: Any,
-    row: int,
-    ts_us: int,
-) -> None:
-    """Write the session as it stands into the records."""
-    record = records[counters[RECORDS_USED]]
-    counters[RECORDS_USED] += 1
-    record["number"] = session["number"]
-    record["session"] = session["key"]
-    record["tenant"] = session["tenant"]
-    record["agent"] = agent["key"]
-    record["group"] = group["key"]
-    record["row"] = row
-    record["ts_us"] = ts_us
-    record["start_us"] = session["start_us"]
-    record["age"] = session["age"]
-    record["rows"] = session["rows"]
-    record["tags"] = session["tags"]
-    record["minute_events"] = session["minute_events_most"]
-    for total in range(len(session["total"])):
-        record["total"][total] = session["total"][total]
-        record["expected"][total] = session["expected"][total]
-        record["spread"][total] = session["spread"][total]
-    for statistic in range(len(session["statistic"])):
-        record["statistic"][statistic] = session["statistic"][statistic]
-
-
-@inner
 def end_session(memory: Memory, settings: Any, scratch: NDArray[np.float32], row: int) -> None:
     """End a session: rank it, report it, learn it if it looks clean, and free its row."""
     session = memory.sessions[row]
     agent = memory.agents[session["agent"]]
     group = memory.groups[agent["parent"]]
     units = ranked_units(session, memory.ranks, memory.recent, scratch, settings)
-    _report(memory.records, memory.counters, session, agent, group, int64(-1), session["last_us"])
+    report(memory.records, memory.counters, session, agent, group, int64(-1), session["last_us"])
+    rehearse(memory, settings, session, agent, group)
     learn(
         session, agent, memory.taught, group["parent"], units, memory.pages, memory.pending,
         memory.counters, settings, memory.window[0],
@@ -303,6 +274,7 @@ def _observe_event(
         session, event, resources, agent, group, memory.groups[group["parent"]], memory.pages,
         settings, memory.window[0], memory.evidence, memory.counters, row,
     )  # fmt: skip
+    keep_atom(session, event, resources)
     add_totals(session, event)
     agent["last_us"] = max(agent["last_us"], event["ts_us"])
     tagged = tags & ~session["tags"] != _NONE
@@ -311,7 +283,7 @@ def _observe_event(
     if rare:  # ranked only now: most events change nothing that is rare
         rare = fused_bits(session, memory.ranks, scratch) >= settings["report_bits"]
     if rare or tagged or _beyond_limits(session, settings):
-        _report(memory.records, memory.counters, session, agent, group, row, event["ts_us"])
+        report(memory.records, memory.counters, session, agent, group, row, event["ts_us"])
     if session["rows"] >= settings["rows_max"]:
         memory.counters[N_CUT] += 1
         end_session(memory, settings, scratch, session_row)
@@ -366,7 +338,7 @@ def report_open(memory: Memory, first: int) -> int:
                 return row
             agent = memory.agents[session["agent"]]
             group = memory.groups[agent["parent"]]
-            _report(
+            report(
                 memory.records,
                 memory.counters,
                 session,

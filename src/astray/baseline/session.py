@@ -35,6 +35,7 @@ from astray.baseline.layout import (
     IMPERSONATION,
     LARGEST,
     NEW_ITEMS,
+    NOVELTY_ACTION,
     NOVELTY_CONTEXT,
     NOVELTY_LARGEST,
     NOVELTY_PEERS,
@@ -196,6 +197,8 @@ def _item(
         counters[EVIDENCE_USED] += 1
     if channel >= SOURCE:
         session["statistic"][NOVELTY_CONTEXT] += bits
+    elif channel == ACTION:
+        session["statistic"][NOVELTY_ACTION] += bits
     return bits * CHANNEL_SHARE[channel]
 
 

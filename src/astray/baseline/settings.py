@@ -35,6 +35,7 @@ def shard_settings(config: Config, limits: Mapping[str, float]) -> ShardSettings
     for name, value in {
         "idle_us": config.sessions.idle_s * _MICROS,
         "rows_max": config.sessions.events_max,
+        "rehearsals": config.reference.rehearsals,
         "known_weight": baseline.known_weight,
         "groups_max": baseline.groups_max,
         "agent_bits_max": baseline.agent_pages_max.bit_length() - 1,

@@ -20,6 +20,8 @@ from astray.baseline.memory import SESSIONS, Memory
 from astray.baseline.observe import DONE, observe, report_open
 from astray.baseline.part import Part
 from astray.baseline.records import Finding, Records
+from astray.baseline.rehearsal import FIRST_ROW
+from astray.baseline.rehearsing import fold_donors
 from astray.baseline.room import make_room, oldest_us, sessions_must_end
 from astray.baseline.settings import ShardSettings
 from astray.baseline.waiting import Due, Waiting
@@ -122,7 +124,8 @@ class Shard:
                 told = max(told, until)
                 findings.append(self.findings.of(number))
             else:
-                ended.append(number)
+                if row > FIRST_ROW:
+                    ended.append(number)
                 findings.append(())
         self.findings.keep(evidence[told:], decoded)
         for number in ended:
@@ -140,6 +143,7 @@ class Shard:
         self._teach()
         turn.fold_taught(self.memory)
         turn.fold_ranking(self.memory)
+        fold_donors(self.memory)
         self._enter(first_us, out)
 
     def _end_idle(self, now_us: int, out: list[Records]) -> None:

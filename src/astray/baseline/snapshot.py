@@ -40,6 +40,8 @@ def dump(number: int, memory: Memory, findings: Findings, waiting: Waiting) -> b
         "counters": counters,
         "taught": memory.taught[: used[GROUPS]],
         "pending": pending,
+        "donors": memory.donors,
+        "recent_donors": memory.recent_donors,
     }
     clocks, lines = waiting.dump()
     meta = {"number": number, "findings": findings.dump(), "waiting": clocks}

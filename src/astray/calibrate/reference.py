@@ -16,14 +16,16 @@ The tables stay as they are while an event-time window lasts.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from astray import blob
-from astray.baseline.fusion import fuse
 from astray.baseline.layout import AGE_CLASSES, STATISTICS
+from astray.baseline.rehearsal import FIRST_ROW
+from astray.calibrate.fusing import Bits, Experts, Folds, fused_of, is_time, shares_of, teach
 from astray.compiled import compiled
 
 _LEVELS = 4096
@@ -40,12 +42,13 @@ _EXCESS_MIN = 1e-3
 _BEYOND_MAX = 10.0
 """An extrapolated n is at most so many times what the reference could certify."""
 
+_ATTACKS_MAX = 4096
+_HALF_SHIFT = np.uint64(40)
 _DAY_US = 86_400_000_000
 _MIX, _MIX_SHIFT = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
 _KIND = "reference"
 
 Quantised = NDArray[np.uint16]
-Bits = NDArray[np.float32]
 Counts = NDArray[np.float64]
 
 PENDING = np.dtype(
@@ -53,7 +56,7 @@ PENDING = np.dtype(
         ("session", np.uint64),
         ("start_us", np.int64),
         ("age", np.int32),
-        ("spare", np.int32),
+        ("kind", np.int32),  # of the self-made attack that it is; -1: none
         ("statistic", np.uint16, len(STATISTICS)),
     ]
 )
@@ -85,40 +88,45 @@ def _rank_levels(past: Quantised, more: int, bits: Bits, counts: NDArray[np.int6
             reaching -= counts[level]
 
 
-@compiled
-def _rank_and_fuse(
-    sessions: Quantised, bits: Bits, ranked: Bits, fused: NDArray[np.float64]
-) -> None:
-    for row in range(len(sessions)):
-        for statistic in range(bits.shape[0]):
-            ranked[row, statistic] = bits[statistic, sessions[row, statistic]]
-        fused[row] = fuse(ranked[row])
-
-
 class AgeReference:
-    """The reference of one age class; `past_us` are when its sessions began."""
+    """The reference of one age class; `past` are rows of `PENDING`, the oldest first.
 
-    def __init__(self, past: Quantised, past_us: NDArray[np.int64]) -> None:
-        self.past = past
-        self.past_us = past_us
+    `ever` counts all that were ever in it. `attacks` are self-made ones, from which experts
+    are taught anew when there is much more to learn from.
+    """
+
+    def __init__(
+        self, past: NDArray[Any], attacks: NDArray[Any], experts: Experts, ever: int
+    ) -> None:
+        self.past, self.attacks, self.experts, self.ever = past, attacks, experts, ever
+        levels = past["statistic"]
         self._bits = np.zeros((len(STATISTICS), _LEVELS), np.float32)
         counts = np.zeros(_LEVELS, np.int64)
-        _rank_levels(past, 0, self._bits, counts)
-        _, fused = self._fused(past)
-        self._fused_past = np.sort(fused)
-        _rank_levels(past, 1, self._bits, counts)
+        _rank_levels(levels, 0, self._bits, counts)
+        bits, folds = self._ranked(levels), folds_of(past)
+        if is_time(ever, experts):
+            counts[:] = 0
+            self.experts = self._taught(bits, folds, counts)
+        self._fused_past = np.sort(fused_of(bits, folds, self.experts))
+        _rank_levels(levels, 1, self._bits, counts)
         tail = self._fused_past[-_TAIL:]
         self._excess = max(float(np.mean(tail - tail[0])), _EXCESS_MIN) if len(tail) else 1.0
+        past_us = past["start_us"]
         span_us = int(past_us.max() - past_us.min()) if len(past_us) else 0
         self._beyond_max = _BEYOND_MAX if span_us >= _DAY_US else 1.0
 
-    def _fused(self, sessions: Quantised) -> tuple[Bits, NDArray[np.float64]]:
-        ranked = np.zeros(sessions.shape, np.float32)
-        fused = np.zeros(len(sessions), np.float64)
-        _rank_and_fuse(sessions, self._bits, ranked, fused)
-        return ranked, fused
+    def _taught(self, bits: Bits, folds: Folds, counts: NDArray[np.int64]) -> Experts:
+        """Return experts taught by all there is; attacks are ranked as newcomers are."""
+        before = self._bits.copy()
+        _rank_levels(self.past["statistic"], 1, self._bits, counts)
+        attacks = self._ranked(self.attacks["statistic"])
+        self._bits = before
+        return teach(bits, folds, attacks, self.attacks["kind"], self.ever)
 
-    def rank(self, sessions: Quantised) -> tuple[Counts, Counts, Bits]:
+    def _ranked(self, levels: Quantised) -> Bits:
+        return self._bits[np.arange(len(STATISTICS)), levels]
+
+    def rank(self, sessions: Quantised, folds: Folds) -> tuple[Counts, Counts, Bits]:
         """Return n (1 in n sessions reach this), what of it is certified, and the bits.
 
         Certified is what has been counted: at most the number of past sessions and 1. Beyond
@@ -126,7 +134,8 @@ class AgeReference:
         tail does, for one power of ten. A reference that has not seen a whole day says nothing
         of what lies beyond it.
         """
-        bits, fused = self._fused(sessions)
+        bits = self._ranked(sessions)
+        fused = fused_of(bits, folds, self.experts)
         count = len(self._fused_past)
         below = np.searchsorted(self._fused_past, fused)
         counted = np.asarray((count + 1.0) / (count - below + 1.0), np.float64)
@@ -141,9 +150,11 @@ class Reference:
 
     def __init__(self, sessions_max: int) -> None:
         self.sessions_max = sessions_max
-        self._ages = [AgeReference(_none(), np.zeros(0, np.int64)) for _ in range(AGE_CLASSES)]
+        nobody = np.zeros(0, PENDING)
+        self._ages = [AgeReference(nobody, nobody, Experts.none(), 0) for _ in range(AGE_CLASSES)]
         self._pending: list[NDArray[Any]] = []
         self._pending_count = 0
+        self._new = 0  # real ones among those pending
 
     def sessions(self, age: int) -> int:
         """Return the number of sessions in the tables of an age class."""
@@ -156,9 +167,11 @@ class Reference:
         pending = np.zeros(len(ended), PENDING)
         for name in ("session", "start_us", "age"):
             pending[name] = ended[name]
+        pending["kind"] = np.maximum(FIRST_ROW - ended["row"], -1)
         pending["statistic"] = quantised(ended["statistic"])
         self._pending.append(pending)
         self._pending_count += len(pending)
+        self._new += int(np.count_nonzero(pending["kind"] < 0))
         if self._pending_count > 2 * self.sessions_max:
             self._gather()
 
@@ -170,57 +183,87 @@ class Reference:
         """
         pending = _sorted(self._pending)[: self.sessions_max]
         self._pending, self._pending_count = [pending], len(pending)
+        self._new = int(np.count_nonzero(pending["kind"] < 0))
         return pending
 
     def turn(self) -> None:
         """Enter another window: renew the tables if enough sessions have ended."""
         total = sum(len(age.past) for age in self._ages)
-        if not self._pending_count or self._pending_count * _STEPS < total:
+        if not self._new or self._new * _STEPS < total:
             return
         pending = self._gather()
-        self._pending, self._pending_count = [], 0
+        self._pending, self._pending_count, self._new = [], 0, 0
         for age in range(AGE_CLASSES):
             old, new = self._ages[age], pending[pending["age"] == age]
-            if len(new):
-                past = np.concatenate((old.past, new["statistic"]))[-self.sessions_max :]
-                past_us = np.concatenate((old.past_us, new["start_us"]))[-self.sessions_max :]
-                self._ages[age] = AgeReference(past, past_us)
+            is_real = new["kind"] < 0
+            if is_real.any():
+                past = np.concatenate((old.past, new[is_real]))[-self.sessions_max :]
+                attacks = np.concatenate((old.attacks, new[~is_real]))[-_ATTACKS_MAX:]
+                self._ages[age] = AgeReference(
+                    past, attacks, old.experts, old.ever + int(is_real.sum())
+                )
 
     def rank(self, records: NDArray[Any]) -> tuple[Counts, Counts, Bits]:
         """Rank sessions (rows of `buffers.RECORD`); see `AgeReference.rank`."""
         n, certified = np.ones(len(records)), np.ones(len(records))
         bits = np.zeros((len(records), len(STATISTICS)), np.float32)
-        levels = quantised(records["statistic"])
+        levels, folds = quantised(records["statistic"]), folds_of(records)
         for age in range(AGE_CLASSES):
             rows = np.flatnonzero(records["age"] == age)
             if len(rows):
-                n[rows], certified[rows], bits[rows] = self._ages[age].rank(levels[rows])
+                n[rows], certified[rows], bits[rows] = self._ages[age].rank(
+                    levels[rows], folds[rows]
+                )
         return n, certified, bits
+
+    def explain(self, record: NDArray[Any], bits: Bits) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return what of a session's score each statistic makes up, and what it looks like.
+
+        `record` is one of `buffers.RECORD`, `bits` what `rank` has said; see `shares_of`.
+        """
+        fold = int(folds_of(record.reshape(1))[0])
+        return shares_of(bits, fold, self._ages[int(record["age"])].experts)
 
     def dump(self) -> bytes:
         """Return the reference as bytes."""
         arrays: dict[str, NDArray[Any]] = {}
         for age, reference in enumerate(self._ages):
-            arrays[f"past{age}"], arrays[f"past_us{age}"] = reference.past, reference.past_us
+            arrays[f"past{age}"], arrays[f"attacks{age}"] = reference.past, reference.attacks
+            if reference.experts.are_taught:
+                for name, array in reference.experts._asdict().items():
+                    arrays[f"{name}{age}"] = array
         arrays["pending"] = self._gather()
-        return blob.pack(_KIND, {"sessions_max": self.sessions_max}, arrays)
+        ever = [reference.ever for reference in self._ages]
+        return blob.pack(_KIND, {"sessions_max": self.sessions_max, "ever": ever}, arrays)
 
     @classmethod
     def load(cls, data: bytes, sessions_max: int) -> "Reference":
         """Return the reference of a dump; raises `StateError` where the bytes are not one."""
-        _, arrays = blob.unpack(data, _KIND)
+        meta, arrays = blob.unpack(data, _KIND)
         reference = cls(sessions_max)
         reference._ages = [
-            AgeReference(*(arrays[f"{name}{age}"][-sessions_max:] for name in ("past", "past_us")))
+            AgeReference(
+                arrays[f"past{age}"][-sessions_max:],
+                arrays[f"attacks{age}"],
+                _experts_in(arrays, age),
+                meta["ever"][age],
+            )
             for age in range(AGE_CLASSES)
         ]
         reference._pending = [arrays["pending"]]
         reference._pending_count = len(arrays["pending"])
+        reference._new = int(np.count_nonzero(arrays["pending"]["kind"] < 0))
         return reference
 
 
-def _none() -> Quantised:
-    return np.zeros((0, len(STATISTICS)), np.uint16)
+def _experts_in(arrays: Mapping[str, NDArray[Any]], age: int) -> Experts:
+    names = [f"{name}{age}" for name in Experts._fields]
+    return Experts(*(arrays[name] for name in names)) if names[0] in arrays else Experts.none()
+
+
+def folds_of(sessions: NDArray[Any]) -> Folds:
+    """Return the half of each session: as good as a coin, and always the same."""
+    return ((_mixed(sessions) >> _HALF_SHIFT) & np.uint64(1)).astype(np.uint8)
 
 
 def _sorted(pending: list[NDArray[Any]]) -> NDArray[Any]:
@@ -229,6 +272,10 @@ def _sorted(pending: list[NDArray[Any]]) -> NDArray[Any]:
     All unnamed sessions of an agent have one id, so it is mixed with when they began.
     """
     ended = np.concatenate(pending) if pending else np.zeros(0, PENDING)
-    mixed = ended["session"] * _MIX + ended["start_us"].astype(np.uint64)
+    return ended[np.lexsort((*ended["statistic"].T, ended["kind"], ended["age"], _mixed(ended)))]
+
+
+def _mixed(sessions: NDArray[Any]) -> NDArray[np.uint64]:
+    mixed = sessions["session"] * _MIX + sessions["start_us"].astype(np.uint64)
     mixed = (mixed ^ (mixed >> _MIX_SHIFT)) * _MIX
-    return ended[np.lexsort((*ended["statistic"].T, ended["age"], mixed))]
+    return np.asarray(mixed, np.uint64)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from astray import blob
 from astray.baseline.layout import AGE_CLASSES
 from astray.baseline.records import Finding, Records
+from astray.baseline.rehearsal import FIRST_ROW, KINDS
 from astray.calibrate.reference import Counts, Reference
 from astray.config import Config
 from astray.decide.blindness import Blindness
@@ -30,6 +31,7 @@ TENANTS_MAX = 1000
 """Tenants that have a reference; beyond it the longest silent one's is forgotten."""
 
 _SCORE_MAX = 100.0
+_LIKE_MIN = 0.5
 _KIND = "decider"
 _BLINDNESS = "blindness:"
 
@@ -67,7 +69,8 @@ class Ruling:
 class Ranked:
     """Sessions as they were ranked, with all that evidence is made of; an element per session.
 
-    `counted` is what of `n` has been counted.
+    `counted` is what of `n` has been counted. `shares_at` tells of one what each statistic
+    makes up of its score; it must be asked at once, before the reference changes.
     """
 
     rows: NDArray[Any]
@@ -77,6 +80,7 @@ class Ranked:
     counted: Counts
     scores: Counts
     bits: NDArray[np.float32]
+    shares_at: Callable[[int], NDArray[np.float64]]
 
 
 class Decider:
@@ -130,16 +134,20 @@ class Decider:
     ) -> None:
         rows = records.rows[places]
         reference = self._reference(tenant)
+        reference.add(rows[rows["row"] < 0])
+        places, rows = places[rows["row"] > FIRST_ROW], rows[rows["row"] > FIRST_ROW]
         n, counted, bits = reference.rank(rows)
         scores, certified = _scores(n), _scores(counted)
         live = rows["row"] >= 0
+        ended = ~live
         lines = [records.lines[place] for place in places.tolist()]
         worth = live & ((scores >= self.rules.floor_score) | possibly_beyond(rows, self._lowest))
         # In their order: a session's end makes way for the next one of the same name.
-        for at in np.flatnonzero(worth | ~live).tolist():
-            if not live[at]:
+        for at in np.flatnonzero(worth | ended).tolist():
+            if ended[at]:
                 self.rules.end(int(rows["session"][at]))
                 continue
+            shares, likeness = reference.explain(rows[at], bits[at])
             candidate = Candidate(
                 record=rows[at],
                 line=lines[at],
@@ -148,14 +156,19 @@ class Decider:
                 score=float(scores[at]),
                 certified_score=float(certified[at]),
                 bits=bits[at],
+                shares=shares,
+                looks_like=_kind_of(likeness),
             )
             decision = self.rules.decide(candidate)
             if decision is not None:
                 ruling.decisions.append(decision)
         if self.audit is not None:
             findings = [records.findings[place] for place in places.tolist()]
-            self.audit(Ranked(rows, lines, findings, n, counted, scores, bits))
-        reference.add(rows[~live])
+
+            def shares_at(place: int) -> NDArray[np.float64]:
+                return reference.explain(rows[place], bits[place])[0]
+
+            self.audit(Ranked(rows, lines, findings, n, counted, scores, bits, shares_at))
         ruling.scored.append(_scored(rows, live, counted, n, scores))
         ruling.lines.extend(lines)
 
@@ -222,6 +235,12 @@ class Decider:
         rhythms = {name.removeprefix(_BLINDNESS): arrays[name] for name in arrays}
         decider.blindness.load(meta.get("blindness", {}), rhythms)  # older dumps have none
         return decider
+
+
+def _kind_of(likeness: NDArray[np.float64]) -> str:
+    """Return the kind of attack that a session is more like than all others, if there is one."""
+    most = int(likeness.argmax())
+    return KINDS[most] if likeness[most] > _LIKE_MIN else ""
 
 
 def _place(records: Records) -> tuple[int, int]:

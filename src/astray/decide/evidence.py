@@ -106,17 +106,23 @@ _HAD = {
 
 
 def evidence_of(
-    record: NDArray[np.void], bits: NDArray[np.float32], findings: Sequence[Finding], event: Event
+    record: NDArray[np.void],
+    bits: NDArray[np.float32],
+    findings: Sequence[Finding],
+    event: Event,
+    shares: NDArray[np.float64] | None = None,
 ) -> tuple[Evidence, ...]:
     """Return the evidence for a session's score, the weightiest first.
 
-    `record` is one of `buffers.RECORD`, `bits` has an element per statistic.
+    `record` is one of `buffers.RECORD`; `bits` has an element per statistic, and so have
+    `shares`, which are those of the norm unless they are given.
     """
     squares = np.square(bits.astype(np.float64))
     total = float(squares.sum())
     if total == 0.0:
         return ()
-    shares = squares / total
+    if shares is None:
+        shares = squares / total
     found = [
         *_novelty(record, bits, shares, findings, event),
         *_likeness(record, bits, shares, event),

@@ -33,7 +33,8 @@ _LEVELS = list(Level)
 class Candidate:
     """A session that may have reached a level: where it stands and the event it got there with.
 
-    `certified_score` is what of the score has been counted, and not extrapolated.
+    `certified_score` is what of the score has been counted, and not extrapolated. `shares`
+    are those of its statistics in the score, `looks_like` is the kind of attack it is like.
     """
 
     record: NDArray[np.void]
@@ -43,6 +44,8 @@ class Candidate:
     score: float
     certified_score: float
     bits: NDArray[np.float32]
+    shares: NDArray[np.float64] | None = None
+    looks_like: str = ""
 
 
 @dataclass(slots=True)
@@ -164,7 +167,7 @@ class Rules:
         record = candidate.record
         session = event.session or f"{event.agent}@{clock.iso(int(record['start_us']))}"
         limit = policy.alert_score if level is Level.ALERT else policy.suspend_score
-        evidence = evidence_of(record, candidate.bits, candidate.findings, event)
+        evidence = evidence_of(record, candidate.bits, candidate.findings, event, candidate.shares)
         if beyond is not None:
             evidence = (limit_evidence(beyond, policy.limits, event),)
         return Decision(

@@ -161,6 +161,7 @@ class _Rank:
     counted: float
     score: float
     bits: NDArray[np.float32]
+    shares: NDArray[np.float64]
 
     @property
     def start_us(self) -> int:
@@ -225,6 +226,7 @@ class _Search:
                 counted=float(ranked.counted[at]),
                 score=float(ranked.scores[at]),
                 bits=ranked.bits[at],
+                shares=ranked.shares_at(at),
             )
             if self._end is None and self._own is None and self._is_ours(rank):
                 self._take(rank)
@@ -317,7 +319,7 @@ class _Search:
             n=rank.n,
             certified=rank.n <= rank.counted,
             bits=dict(zip(STATISTICS, rank.bits.tolist(), strict=True)),
-            evidence=evidence_of(rank.row, rank.bits, rank.findings, event),
+            evidence=evidence_of(rank.row, rank.bits, rank.findings, event, rank.shares),
             decisions=tuple(decisions),
             model=config.model_hash,
             config=config.config_hash,

@@ -26,6 +26,7 @@ class _Highest:
     bits: NDArray[np.float32]
     line: bytes = b""
     findings: tuple[Finding, ...] = ()
+    shares: NDArray[np.float64] | None = None
 
 
 class Explanations:
@@ -50,6 +51,7 @@ class Explanations:
                 known = self._highest[name] = _Highest(0.0, rows[place], ranked.bits[place])
             if n > known.n:
                 known.n, known.row, known.bits = n, rows[place].copy(), ranked.bits[place].copy()
+                known.shares = ranked.shares_at(place)
                 if ranked.lines[place]:
                     known.line, known.findings = ranked.lines[place], ranked.findings[place]
 
@@ -61,7 +63,7 @@ class Explanations:
         event = parse_line(known.line, _ANY_TIME_US) if known.line else None
         if not isinstance(event, Event):
             event = Event(ts_us=int(known.row["ts_us"]), agent=agent, action="")
-        return evidence_of(known.row, known.bits, known.findings, event)
+        return evidence_of(known.row, known.bits, known.findings, event, known.shares)
 
     def bits(self, agent: str, session: str) -> dict[str, float]:
         """Return what each statistic of a session said at its highest score, in bits."""

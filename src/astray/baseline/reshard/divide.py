@@ -37,6 +37,7 @@ from astray.baseline.layout import OWNER, SESSION, TAUGHT
 from astray.baseline.memory import Memory
 from astray.baseline.ranking import Tally
 from astray.baseline.reshard.crews import Crew, Found, crews_at
+from astray.baseline.reshard.donors import gathered_donors
 from astray.baseline.reshard.pooling import Piece, pooled_items, pooled_owner, pooled_ranking
 from astray.baseline.reshard.queues import Dumped, Held, held_in, routed
 from astray.baseline.reshard.spread import (
@@ -212,7 +213,9 @@ class _Division:
         counters = self._counters(shard, len(sessions) - 1)
         counters[PENDING_USED] = len(pending)
         tally, recent = self._ranking(shard)
+        own = fleet.memories[shard :: self.after.shards]
         memory = Memory.around(
+            **gathered_donors(fleet.memories, own, counters),
             agents=agents,
             groups=groups,
             sessions=sessions,

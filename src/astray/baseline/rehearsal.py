@@ -1,0 +1,243 @@
+"""Self-made attacks: what this fleet's own sessions would look like if they were hijacked.
+
+At the end of a session, before it is learnt, some of what it did is done once more with an
+attacker's hand in it, scored by the same code against the same baselines, and thrown away:
+only its statistics are reported. What such sessions have in common, and real ones have not,
+is what an attack would look like in this fleet; `calibrate` learns it without a label.
+
+Everything is drawn from hashes of ids, so the same events make the same attacks, in any
+order within a window. Half of the injected tasks take the place of own events: otherwise
+a fleet whose sessions are all of one length would teach that length is what matters.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astray.baseline.buffers import EVIDENCE_USED
+from astray.baseline.layout import ATOM_RESOURCES, ATOMS_MAX
+from astray.baseline.pages import Pages
+from astray.baseline.ranking import Ranks
+from astray.baseline.session import add_items, add_totals, raise_statistics
+from astray.compiled import float64, inner, int64
+from astray.events.ids import mix
+
+KINDS = (
+    "injected_task",
+    "stolen_credential",
+    "foreign_resources",
+    "new_behaviour",
+    "enumeration",
+    "exfiltration",
+)
+"""Kinds of attacks: another agent's events spliced into a session; another agent's session
+under this one's name; own actions on another's resources; resources and actions nobody has
+seen; one action on one new resource after another; much larger transfers."""
+
+INJECTED, STOLEN, FOREIGN, NEW, ENUMERATION, EXFILTRATION = range(len(KINDS))
+
+FIRST_ROW = -2
+"""A record's row tells the kind: this for the first, one less for each further one."""
+
+_TRIES = 48
+_INJECTED_MAX = 3
+_NEW_SOURCE = 0.7
+_NEW_ACTION = 0.4
+_ENUMERATED_MIN, _ENUMERATED_MORE = 8.0, 32.0
+_ENUMERATED_GAP_US = 200_000
+_LARGER_BITS_MIN, _LARGER_BITS_MORE = 2.0, 8.0
+_TOUCHED_MIN = 0.3
+_SALT = np.uint64(0x9D39247E33776D41)
+_LOW = np.uint64(0xFFFFFFFF)
+_UNIT = 1.0 / 4294967296.0
+_NONE = np.uint64(0)
+
+
+@inner
+def draw(seed: np.uint64, number: int) -> float:
+    """Return a number in [0, 1) that depends on the seed and the number alone."""
+    return float64(int64(mix(seed, np.uint64(number) + _SALT) & _LOW)) * _UNIT
+
+
+@inner
+def keep_atom(session: Any, event: Any, resources: NDArray[np.uint64]) -> None:
+    """Remember one of a session's first events."""
+    used = int64(session["atoms_used"])
+    if used >= ATOMS_MAX:
+        return
+    atom = session["atoms"][used]
+    atom["action"] = event["action"]
+    atom["source"] = event["source"]
+    atom["bytes"] = event["bytes"]
+    atom["count"] = event["count"]
+    atom["outcome"] = event["outcome"]
+    atom["gap_us"] = max(event["ts_us"] - session["last_us"], 0)
+    count = min(int64(event["resource_count"]), int64(ATOM_RESOURCES))
+    atom["resource_count"] = count
+    for place in range(count):
+        atom["resource"][place] = resources[event["resource_first"] + place]
+    session["atoms_used"] = used + 1
+
+
+@inner
+def donor_of(
+    donors: NDArray[Any], used: int, session: Any, agent: np.uint64, seed: np.uint64
+) -> int:
+    """Return the place of a past session of another agent of the tenant, or -1."""
+    start = int64(draw(seed, int64(1)) * used)
+    for step in range(min(used, _TRIES)):
+        place = (start + step) % used
+        if donors[place]["tenant"] == session["tenant"] and donors[place]["agent"] != agent:
+            return place
+    return -1
+
+
+@inner
+def _copied(atoms: NDArray[Any], first: int, end: int, plan: NDArray[Any], used: int) -> int:
+    for place in range(first, end):
+        plan[used] = atoms[place]
+        used += 1
+    return used
+
+
+@inner
+def _inject(session: Any, donor: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
+    own, theirs = int64(session["atoms_used"]), int64(donor["atoms_used"])
+    first = int64(draw(seed, int64(2)) * theirs)
+    end = min(first + 1 + int64(draw(seed, int64(3)) * _INJECTED_MAX), theirs)
+    at = int64(draw(seed, int64(4)) * (own + 1))
+    is_replaced = draw(seed, int64(5)) < 0.5
+    used = _copied(session["atoms"], int64(0), at, plan, int64(0))
+    source = session["atoms"][0]["source"]
+    used = _copied(donor["atoms"], first, end, plan, used)
+    for place in range(at, used):
+        plan[place]["source"] = source
+    after = min(at + end - first, own) if is_replaced else at
+    return _copied(session["atoms"], after, own, plan, used)
+
+
+@inner
+def _steal(session: Any, donor: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
+    used = _copied(donor["atoms"], int64(0), int64(donor["atoms_used"]), plan, int64(0))
+    source = session["atoms"][0]["source"]
+    if draw(seed, int64(2)) < _NEW_SOURCE:
+        source = mix(seed, _SALT)
+    for place in range(used):
+        plan[place]["source"] = source
+    return used
+
+
+@inner
+def _is_touched(seed: np.uint64, place: int, own: int) -> bool:
+    """Return whether an attack changes an event; it changes one at least."""
+    share = _TOUCHED_MIN + (1.0 - _TOUCHED_MIN) * draw(seed, int64(3))
+    return place == int64(draw(seed, int64(4)) * own) or draw(seed, 16 + place) < share
+
+
+@inner
+def _misuse(session: Any, donor: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
+    own, theirs = int64(session["atoms_used"]), int64(donor["atoms_used"])
+    used = _copied(session["atoms"], int64(0), own, plan, int64(0))
+    for place in range(used):
+        if _is_touched(seed, place, own):
+            other = donor["atoms"][int64(draw(seed, 64 + place) * theirs)]
+            plan[place]["resource_count"] = other["resource_count"]
+            for at in range(ATOM_RESOURCES):
+                plan[place]["resource"][at] = other["resource"][at]
+    return used
+
+
+@inner
+def _set_resource(atom: Any, resource: np.uint64) -> None:
+    atom["resource"][0] = resource
+    atom["resource_count"] = max(int64(atom["resource_count"]), int64(1))
+
+
+@inner
+def _break_new_ground(session: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
+    own = int64(session["atoms_used"])
+    used = _copied(session["atoms"], int64(0), own, plan, int64(0))
+    for place in range(used):
+        if _is_touched(seed, place, own):
+            _set_resource(plan[place], mix(seed, np.uint64(place)))
+            if draw(seed, 128 + place) < _NEW_ACTION:
+                plan[place]["action"] = mix(seed, np.uint64(1000 + place))
+    return used
+
+
+@inner
+def _enumerate(session: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
+    own = int64(session["atoms_used"])
+    at = int64(draw(seed, int64(4)) * own)
+    used = _copied(session["atoms"], int64(0), at + 1, plan, int64(0))
+    more = int64(_ENUMERATED_MIN + draw(seed, int64(2)) * _ENUMERATED_MORE)
+    for number in range(more):
+        plan[used] = session["atoms"][at]
+        plan[used]["gap_us"] = _ENUMERATED_GAP_US
+        _set_resource(plan[used], mix(seed, np.uint64(2000 + number)))
+        used += 1
+    return _copied(session["atoms"], at + 1, own, plan, used)
+
+
+@inner
+def _exfiltrate(session: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
+    own = int64(session["atoms_used"])
+    used = _copied(session["atoms"], int64(0), own, plan, int64(0))
+    factor = 2.0 ** (_LARGER_BITS_MIN + _LARGER_BITS_MORE * draw(seed, int64(2)))
+    for place in range(used):
+        if _is_touched(seed, place, own):
+            plan[place]["bytes"] = float64(plan[place]["bytes"]) * factor
+    return used
+
+
+@inner
+def plan_attack(session: Any, donor: Any, kind: int, seed: np.uint64, plan: NDArray[Any]) -> int:
+    """Write the events of an attack on a session into `plan`; return how many there are."""
+    if kind == INJECTED:
+        return _inject(session, donor, seed, plan)
+    if kind == STOLEN:
+        return _steal(session, donor, seed, plan)
+    if kind == FOREIGN:
+        return _misuse(session, donor, seed, plan)
+    if kind == NEW:
+        return _break_new_ground(session, seed, plan)
+    if kind == ENUMERATION:
+        return _enumerate(session, seed, plan)
+    return _exfiltrate(session, seed, plan)
+
+
+@inner
+def play(
+    atom: Any,
+    pseudo: Any,
+    event: Any,
+    resources: NDArray[np.uint64],
+    agent: Any,
+    group: Any,
+    fleet: Any,
+    pages: Pages,
+    settings: Any,
+    window: Any,
+    ranks: Ranks,
+    evidence: NDArray[Any],
+    counters: NDArray[np.int64],
+) -> None:
+    """Let an event of a plan happen in `pseudo`; `event` and `resources` are room to do it in."""
+    event["ts_us"] = pseudo["last_us"] + atom["gap_us"]
+    event["action"] = atom["action"]
+    event["source"] = atom["source"]
+    event["resource_count"] = atom["resource_count"]
+    event["outcome"] = atom["outcome"]
+    event["bytes"] = int64(float64(atom["bytes"]))
+    event["count"] = int64(float64(atom["count"]))
+    for place in range(int64(atom["resource_count"])):
+        resources[place] = atom["resource"][place]
+    used = counters[EVIDENCE_USED]
+    add_items(
+        pseudo, event, resources, agent, group, fleet, pages, settings, window, evidence,
+        counters, int64(0),
+    )  # fmt: skip
+    counters[EVIDENCE_USED] = used  # nobody is told
+    add_totals(pseudo, event)
+    raise_statistics(pseudo, ranks)

@@ -1,0 +1,135 @@
+"""Rehearsals of attacks at the end of sessions: on which, of which kind, with whose events.
+
+Donors are past sessions, from which foreign events are taken. They stay the same while a
+window lasts, and which of a window's sessions become donors depends on their ids alone, so
+the order of sessions inside it does not matter.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from astray.baseline.buffers import (
+    DONORS_NEXT,
+    DONORS_USED,
+    N_ENDED,
+    RECENT_DONORS_USED,
+    REHEARSED_PER_MILLION,
+)
+from astray.baseline.layout import ATOMS_MAX
+from astray.baseline.memory import Memory
+from astray.baseline.pages import release
+from astray.baseline.rehearsal import (
+    FIRST_ROW,
+    FOREIGN,
+    KINDS,
+    donor_of,
+    draw,
+    plan_attack,
+    play,
+)
+from astray.baseline.reporting import report
+from astray.baseline.session import begin
+from astray.compiled import inner, int64
+from astray.events.ids import mix
+
+REHEARSALS_MAX = 4
+"""Attacks on one session, at most."""
+
+_SESSIONS = 4096
+"""So many sessions, about, are rehearsed on before it is done more rarely."""
+
+_SHARE_MIN = 1 / 32
+_MILLION = 1e6
+
+
+@inner
+def _keep_donor(memory: Memory, session: Any, agent: Any, order: np.uint64) -> None:
+    """Keep a session among the window's candidates: those of the lowest order stay."""
+    counters, recent = memory.counters, memory.recent_donors
+    place = int64(counters[RECENT_DONORS_USED])
+    if place == len(recent):
+        place = 0
+        for other in range(len(recent)):
+            if recent[other]["order"] > recent[place]["order"]:
+                place = other
+        if recent[place]["order"] <= order:
+            return
+    else:
+        counters[RECENT_DONORS_USED] = place + 1
+    donor = recent[place]
+    donor["tenant"] = session["tenant"]
+    donor["agent"] = agent["key"]
+    donor["order"] = order
+    donor["atoms_used"] = session["atoms_used"]
+    for atom in range(ATOMS_MAX):
+        donor["atoms"][atom] = session["atoms"][atom]
+
+
+@inner
+def _rehearse_kind(
+    memory: Memory,
+    settings: Any,
+    session: Any,
+    agent: Any,
+    group: Any,
+    kind: int,
+    donor: int,
+    seed: np.uint64,
+) -> None:
+    """Play an attack of a kind on a session, and report how it would have looked."""
+    pseudo, event = memory.pseudo[1], memory.pseudo_event[0]
+    memory.pseudo[1] = memory.pseudo[0]
+    pseudo["number"] = session["number"]
+    pseudo["key"] = session["key"]
+    pseudo["age"] = session["age"]
+    event["ts_us"] = session["start_us"]
+    event["tenant"] = session["tenant"]
+    fleet, window = memory.groups[group["parent"]], memory.window[0]
+    begin(pseudo, event, agent, group, memory.pages, settings, window)
+    count = plan_attack(session, memory.donors[donor], kind, seed, memory.plan)
+    for place in range(count):
+        play(
+            memory.plan[place], pseudo, event, memory.pseudo_resources, agent, group, fleet,
+            memory.pages, settings, window, memory.ranks, memory.evidence, memory.counters,
+        )  # fmt: skip
+    report(
+        memory.records, memory.counters, pseudo, agent, group, FIRST_ROW - kind,
+        session["last_us"],
+    )  # fmt: skip
+    release(memory.pages, pseudo)
+
+
+@inner
+def rehearse(memory: Memory, settings: Any, session: Any, agent: Any, group: Any) -> None:
+    """Rehearse attacks on a session that ends, if it is one of those that are chosen."""
+    counters = memory.counters
+    counters[N_ENDED] += 1
+    if session["atoms_used"] == 0:
+        return
+    seed = mix(session["key"], np.uint64(session["start_us"]))
+    _keep_donor(memory, session, agent, seed)
+    if draw(seed, int64(0)) * _MILLION >= counters[REHEARSED_PER_MILLION]:
+        return
+    first = int64(draw(seed, int64(11)) * len(KINDS))
+    for turn in range(settings["rehearsals"]):
+        kind = (first + turn) % len(KINDS)
+        own = mix(seed, np.uint64(turn + 1))
+        used = int64(counters[DONORS_USED])
+        donor = donor_of(memory.donors, used, session, agent["key"], own)
+        if donor >= 0 or kind > FOREIGN:
+            _rehearse_kind(memory, settings, session, agent, group, kind, max(donor, int64(0)), own)
+
+
+def fold_donors(memory: Memory) -> None:
+    """Let the window's candidates be donors, in an order of their own; settle the next share."""
+    counters = memory.counters
+    recent = memory.recent_donors[: counters[RECENT_DONORS_USED]]
+    for donor in recent[np.argsort(recent["order"], kind="stable")]:
+        memory.donors[counters[DONORS_NEXT]] = donor
+        counters[DONORS_NEXT] = (counters[DONORS_NEXT] + 1) % len(memory.donors)
+    counters[DONORS_USED] = min(counters[DONORS_USED] + len(recent), len(memory.donors))
+    counters[RECENT_DONORS_USED] = 0
+    ended = max(int(counters[N_ENDED]), 1)
+    share = min(1.0, max(_SESSIONS / ended, _SHARE_MIN))
+    counters[REHEARSED_PER_MILLION] = int(share * _MILLION)
