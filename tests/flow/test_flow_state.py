@@ -92,6 +92,22 @@ def elsewhere(path):
     return path.read_bytes()
 
 
+def test_what_a_killed_run_had_begun_is_forgotten(tmp_path):
+    """Snapshots of epochs that were not whole are gone before the engine counts up to them again."""
+    directory = kept_in(tmp_path)
+    begun = [Snapshot.of("astray.assess", "shard-000", epoch, b"ahead") for epoch in (6, 7)]
+    for each in begun:
+        row = (each.step, each.key, each.epoch, each.pickled)
+        changed(directory, "INSERT INTO snaps VALUES (CURRENT_TIMESTAMP, ?, ?, ?, ?)", *row)
+    before = list(read_kept(directory).snapshots(99))
+
+    with open_recovery(directory, CONFIG):
+        after = list(read_kept(directory).snapshots(99))
+
+    assert before == [begun[-1], *SNAPSHOTS[1:]]
+    assert after == SNAPSHOTS
+
+
 @given(plain)
 def test_plain_values_come_back_as_they_are(value):
     """Bytes, text, numbers, and what is made of them."""

@@ -22,6 +22,7 @@ from astray.errors import RecoveryError
 from astray.flow.cluster import Cluster
 from astray.flow.dataflow import FLOW
 from astray.flow.keys import SPREAD, TENANT_KEYS
+from astray.flow.snapshots import forget_unreached
 from astray.flow.sources import READ_KEYS
 from astray.flow.steps import STEPS
 
@@ -188,6 +189,7 @@ def _prepare(directory: Path, config: Config) -> None:
         _make(directory, mark, config)
     _check(directory, _address_in(mark), _address(config))
     _check_parts(directory)
+    forget_unreached(directory)
 
 
 def _make(directory: Path, mark: Path, config: Config) -> None:

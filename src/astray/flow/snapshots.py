@@ -115,6 +115,27 @@ def write_kept(directory: Path, epoch: int, snapshots: Iterable[Snapshot]) -> No
         )
 
 
+def forget_unreached(directory: Path) -> None:
+    """Remove the snapshots of epochs that the run before was killed in.
+
+    The engine goes on before those epochs and counts through them again. It leaves what the
+    killed run had already written there, and from then on takes it for newer than the state
+    of a step that has nothing to do meanwhile: that one would get ahead of all others.
+
+    Raises
+    ------
+    RecoveryError
+        The engine's database is damaged.
+    """
+    kept = read_kept(directory)
+    for part in kept.parts:
+        try:
+            with closing(sqlite3.connect(part)) as connection, connection:
+                connection.execute("DELETE FROM snaps WHERE snap_epoch >= ?", (kept.epoch,))
+        except sqlite3.Error as error:
+            raise RecoveryError(f"{part}: cannot be used: {error}") from None
+
+
 @contextmanager
 def _open(part: Path) -> Iterator[sqlite3.Connection]:
     try:
