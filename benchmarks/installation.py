@@ -178,3 +178,11 @@ class Run:
         code = self.process.wait(seconds)
         self._log.close()
         return code
+
+    def end(self) -> None:
+        """Leave nothing behind, whatever has become of it."""
+        if self.process.poll() is None:
+            for one in [*self.workers, self.process.pid]:
+                os.kill(one, signal.SIGKILL)
+            self.process.wait()
+        self._log.close()

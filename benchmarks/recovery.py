@@ -1,6 +1,6 @@
 """Twenty SIGKILLs and five broker stops during one run from Kafka: what becomes of decisions.
 
-    python benchmarks/recovery.py [--save]
+    python benchmarks/recovery.py [--save] [--kills N] [--stops N] [--days N] [--processes N ...]
 
 The yardstick is an undisturbed run over the same topic, in the same run of this program: with
 one process on SQLite, and with two on PostgreSQL. Nothing may be lost, decided twice or sent
@@ -8,6 +8,7 @@ under two ids; shards must have counted every event once. Two processes have a s
 which brings the other back; when it gives up, it is started again, as a service manager would.
 """
 
+import argparse
 import itertools
 import os
 import pickle
@@ -20,7 +21,7 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
@@ -32,9 +33,9 @@ from astray.testing import Receiver, make_secret
 from harness import made_stream, report
 from installation import Run, broker, fill, fresh_postgres, of_tests, topic_of
 
-_AGENTS, _DAYS, _ATTACKS = 2000, 6.0, "all=40"
+_AGENTS, _ATTACKS = 2000, "all=40"
 _PARTITIONS = 4
-_KILLS, _STOPS = 20, 5
+_STARTS_MAX = 100
 _STOPPED_S = 3.0
 _LATE_S = 1.0
 _PATIENCE_S = 300.0
@@ -71,13 +72,26 @@ class Site:
         (folder / "astray.toml").write_text(_CONFIG.format(url=receiver.url))
         self._options = ["--source", source, "--config", "astray.toml"]
         self._options += ["--store", "env:STORE", "--recovery", "state"]
-        self.starts = 0
+        self._runs: list[Run] = []
+
+    @property
+    def starts(self) -> int:
+        """Return how often a run has been started."""
+        return len(self._runs)
 
     def start(self) -> Run:
         """Start a run, or start it again."""
-        self.starts += 1
         given = {"SECRET": _WHSEC, "STORE": self._store}
-        return Run(self._folder, self._options, self._processes, **given)
+        run = Run(self._folder, self._options, self._processes, **given)
+        self._runs.append(run)
+        return run
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for run in self._runs:
+            run.end()
 
     def _rows(self, query: str) -> list[tuple[Any, ...]]:
         if self._processes > 1:
@@ -149,10 +163,10 @@ def _settle(site: Site, least: int) -> None:
     raise SystemExit(f"{seen} of {least} decisions")
 
 
-def _disturbed(site: Site, node: Any, expected: int, generator: random.Random) -> dict[str, Any]:
+def _disturbed(
+    site: Site, node: Any, expected: int, events: Sequence[str], generator: random.Random
+) -> dict[str, Any]:
     """Disturb a run each time it has decided a bit more."""
-    events = ["kill"] * _KILLS + ["stop"] * _STOPS
-    generator.shuffle(events)
     came: Counter[str] = Counter()
     run = site.start()
     for number, event in enumerate(events):
@@ -179,7 +193,7 @@ def _disturbed(site: Site, node: Any, expected: int, generator: random.Random) -
 
 def _alive(site: Site, run: Run, least: int) -> Run:
     """Wait until so much is decided; start again what has ended."""
-    for _ in itertools.repeat(None, _KILLS):
+    for _ in itertools.repeat(None, _STARTS_MAX):
         if run.until(lambda: site.decided() >= least, _PATIENCE_S):
             break
         run = site.start()
@@ -208,29 +222,47 @@ def _compared(found: dict[str, Any], wanted: dict[str, Any], starts: int) -> dic
 
 
 def _of_processes(
-    processes: int, folder: Path, node: Any, lines: Sequence[bytes], receiver: Receiver
+    processes: int,
+    events: Sequence[str],
+    folder: Path,
+    node: Any,
+    lines: Sequence[bytes],
+    receiver: Receiver,
 ) -> dict[str, Any]:
+    generator = random.Random(processes)
+    events = generator.sample(events, len(events))
     topic = topic_of(node.address, f"events-{processes}", _PARTITIONS)
     fill(node.address, topic, _PARTITIONS, lines)
     source = f"kafka://{node.address}/{topic}"
-    calm = Site(folder / f"calm-{processes}", source, receiver, processes)
-    wanted = _undisturbed(calm, len(lines))
-    wild = Site(folder / f"wild-{processes}", source, receiver, processes)
-    found = _disturbed(wild, node, len(wanted["decisions"]), random.Random(processes))
-    return _compared(found, wanted, wild.starts)
+    with Site(folder / f"calm-{processes}", source, receiver, processes) as calm:
+        wanted = _undisturbed(calm, len(lines))
+    with Site(folder / f"wild-{processes}", source, receiver, processes) as wild:
+        found = _disturbed(wild, node, len(wanted["decisions"]), events, generator)
+        return _compared(found, wanted, wild.starts)
+
+
+def _asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--save", action="store_true")
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--stops", type=int, default=5)
+    parser.add_argument("--days", type=float, default=6.0)
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
+    return parser.parse_args()
 
 
 def main() -> None:
     """Disturb one process, and then two."""
-    results: dict[str, Any] = {}
+    asked, results = _asked(), dict[str, Any]()
+    events = ["kill"] * asked.kills + ["stop"] * asked.stops
     with tempfile.TemporaryDirectory() as scratch, Receiver([_SECRET]) as receiver:
         folder = Path(scratch)
-        lines = made_stream(folder, agents=_AGENTS, days=_DAYS, attacks=_ATTACKS)
+        lines = made_stream(folder, agents=_AGENTS, days=asked.days, attacks=_ATTACKS)
         values = lines.read_bytes().splitlines()
         results["events"] = len(values)
         with broker(folder) as node:
-            for processes in (1, 2):
-                found = _of_processes(processes, folder, node, values, receiver)
+            for processes in asked.processes:
+                found = _of_processes(processes, events, folder, node, values, receiver)
                 results[f"processes_{processes}"] = found
     report("recovery", _GOAL, results)
 
