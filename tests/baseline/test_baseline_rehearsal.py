@@ -68,7 +68,7 @@ def test_every_kind_is_played(played):
     ("kind", "statistic"),
     [
         (INJECTED, "novelty_sum"),
-        (STOLEN, "novelty_context"),
+        (STOLEN, "novelty_source"),
         (STOLEN, "impersonation_action"),
         (FOREIGN, "novelty_largest"),
         (NEW, "novelty_peers"),

@@ -321,6 +321,9 @@ def _exchangeable(rng, count):
         rng.pareto(1.5, count),
         rng.uniform(0, 1, count),
         rng.poisson(6.0, count),
+        rng.lognormal(1.0, 1.0, count),
+        np.maximum(rng.normal(size=count) - common, 0.0),
+        rng.poisson(0.02, count) * 7.0,
         rng.choice([0.0, 5.0], count),
         rng.exponential(0.5, count),
     ]

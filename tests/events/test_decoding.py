@@ -11,6 +11,7 @@ from astray.events import Chunk, Event, Reason, decode, encode_event, parse_line
 from astray.events.columns import EVENT
 from astray.events.decoding import rows_of
 from astray.events.ids import pair_id, stable_id
+from astray.events.places import RESOURCE
 from astray.events.scan import PLAIN, scan
 from strategies import NOW_US, any_lines
 
@@ -100,7 +101,7 @@ def test_plain_lines_never_need_the_parser():
     data = np.frombuffer(_chunk(lines).data, np.uint8)
     rows, found = np.zeros(len(lines), EVENT), np.zeros(len(lines), np.uint8)
 
-    scan(data, NOW_US, rows, np.zeros(len(data), np.uint64), found)
+    scan(data, NOW_US, rows, np.zeros(len(data), RESOURCE), found)
 
     assert found.tolist() == [PLAIN] * len(lines)
 

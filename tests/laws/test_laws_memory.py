@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from astray.baseline.buffers import N_EVICTED
-from astray.baseline.layout import FIRST_TOTAL
+from astray.baseline.layout import FIRST_TOTAL, NOVELTY_PLACE
 from astray.baseline.shard import Shard
 from astray.events import Event
 from astray.events.ids import stable_id
@@ -127,7 +127,7 @@ def _days_of_work(agents, days, group="team"):
 
 @pytest.mark.parametrize("group", ["team", "elsewhere"], ids=["of its group", "of another group"])
 def test_ten_thousand_new_resources_in_a_minute_leave_peers_as_they_were(group):
-    """What others do is as new as without the flood (to a tenth of a bit), and as much (to a bit)."""
+    """What others do is as new as without the flood (to a tenth of a bit a channel), and as much (to a bit)."""
     config = small_config()
     peers, flooder = ["a", "b", "c"], "flooder"
     past = _days_of_work(peers, 8) + _days_of_work([flooder], 8, group)
@@ -166,7 +166,9 @@ def test_ten_thousand_new_resources_in_a_minute_leave_peers_as_they_were(group):
     assert [session for session, _ in of_peers] == [session for session, _ in expected]
     assert len(expected) == 7
     for (_, seen), (_, calmly) in zip(of_peers, expected, strict=True):
-        assert seen[:FIRST_TOTAL] == pytest.approx(calmly[:FIRST_TOTAL], abs=0.1)
+        moved = np.abs(np.subtract(calmly, seen))[:FIRST_TOTAL]
+        moved[NOVELTY_PLACE] /= 3  # the sum of three channels
+        assert moved.max() < 0.1
         assert np.subtract(calmly, seen) == pytest.approx(np.zeros(len(seen)), abs=1.01)
 
 

@@ -230,7 +230,7 @@ def test_what_an_odd_session_shows_is_known_after_three_of_them():
     ],
 )
 def test_a_patient_poisoner_moves_a_baseline_by_a_stated_amount_a_day(sizes):
-    """With ten days of history at a session an hour, what is expected moves by a tenth in a day.
+    """With ten days of history at a session an hour, what is expected moves by a seventh in a day.
 
     At most, whatever an attacker's sessions do all that day, and although nobody looks.
     """
@@ -250,7 +250,7 @@ def test_a_patient_poisoner_moves_a_baseline_by_a_stated_amount_a_day(sizes):
     expected = expected_bytes([*peers(days * DAY_HOURS + 25, agents=4), *history, *drip])
 
     moved = math.exp(expected[(days + 1) * DAY_HOURS - 1] - expected[days * DAY_HOURS])
-    assert 1.01 <= moved <= 1.1
+    assert 1.01 <= moved <= 8 / 7
 
 
 def expected_bytes(events):

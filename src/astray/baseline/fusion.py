@@ -8,7 +8,14 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from astray.baseline.layout import FIRST_TOTAL, IMPERSONATION, RHYTHM, STATISTICS
+from astray.baseline.layout import (
+    FIRST_TOTAL,
+    IMPERSONATION,
+    NOVELTY_PLACE,
+    NOVELTY_RESOURCE,
+    RHYTHM,
+    STATISTICS,
+)
 from astray.compiled import float64, inner
 
 FAMILIES = ("novelty", "impersonation", "totals", "rhythm")
@@ -16,6 +23,11 @@ FAMILY_OF = np.searchsorted(
     [IMPERSONATION, FIRST_TOTAL, RHYTHM], np.arange(len(STATISTICS)), side="right"
 )
 """For every statistic, the place of its family: statistics that look at the same thing."""
+
+
+WEIGHT = np.ones(len(STATISTICS))
+WEIGHT[[NOVELTY_RESOURCE, NOVELTY_PLACE]] = 0.0
+"""Parts of what another statistic has the sum of are for whoever can tell what they mean."""
 
 
 @inner
@@ -30,5 +42,5 @@ def fuse(bits: NDArray[np.float32]) -> float:
     """
     total = 0.0
     for statistic in range(len(bits)):
-        total += float64(bits[statistic]) * float64(bits[statistic])
+        total += WEIGHT[statistic] * float64(bits[statistic]) * float64(bits[statistic])
     return math.sqrt(total)

@@ -8,13 +8,20 @@ known.
 import numpy as np
 
 # ---- channels: the aspects of behaviour that have a baseline ------------------------------
-CHANNELS = ("action", "transition", "resource", "pair", "source", "principal", "callee", "hour")
-ACTION, TRANSITION, RESOURCE, PAIR, SOURCE, PRINCIPAL, CALLEE, HOUR = range(len(CHANNELS))
+CHANNELS = (
+    "action", "transition", "resource", "pair", "source", "principal", "callee", "pattern",
+    "place", "use", "hour",
+)  # fmt: skip
+(
+    ACTION, TRANSITION, RESOURCE, PAIR, SOURCE, PRINCIPAL, CALLEE, PATTERN, PLACE, USE, HOUR,
+) = range(len(CHANNELS))  # fmt: skip
+"""What a resource looks like, where it lies, and what is done to its like are `PATTERN`,
+`PLACE` and `USE`: asked where the resource itself is new, which in itself may mean nothing."""
 
-NOVELTY_CHANNELS = 7
+NOVELTY_CHANNELS = 10
 """All but the hour: the channels on which something can be new."""
 
-CHANNEL_SHARE = np.array([1.0, 0.5, 1.0, 0.5, 1.0, 1.0, 1.0])
+CHANNEL_SHARE = np.array([1.0, 0.5, 1.0, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 0.5])
 """Share of a channel's bits in an event's evidence: a transition and a pair repeat in part
 what action and resource have said."""
 
@@ -35,6 +42,9 @@ STATISTICS = (
     "novelty_peers",
     "novelty_context",
     "novelty_action",
+    "novelty_source",
+    "novelty_resource",
+    "novelty_place",
     "impersonation_action",
     "impersonation_transition",
     *TOTALS,
@@ -46,8 +56,11 @@ STATISTICS = (
     NOVELTY_PEERS,
     NOVELTY_CONTEXT,
     NOVELTY_ACTION,
+    NOVELTY_SOURCE,
+    NOVELTY_RESOURCE,
+    NOVELTY_PLACE,
     IMPERSONATION,
-) = range(6)
+) = range(9)
 FIRST_TOTAL = IMPERSONATION + COMPARED_CHANNELS
 RHYTHM = FIRST_TOTAL + len(TOTALS)
 
@@ -99,6 +112,8 @@ ATOM = np.dtype(
         ("action", np.uint64),
         ("source", np.uint64),
         ("resource", np.uint64, ATOM_RESOURCES),
+        ("pattern", np.uint64, ATOM_RESOURCES),
+        ("place", np.uint64, ATOM_RESOURCES),
         ("gap_us", np.int64),
         ("bytes", np.float32),
         ("count", np.float32),
@@ -112,6 +127,7 @@ DONOR = np.dtype(
     [
         ("tenant", np.uint64),
         ("agent", np.uint64),
+        ("group", np.uint64),
         ("order", np.uint64),
         ("atoms_used", np.int32),
         ("spare", np.int32),

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from astray.baseline.buffers import COUNTERS, EVIDENCE, PENDING, RECORD, WINDOW
 from astray.baseline.index import Index, build_index
-from astray.baseline.layout import ATOM, DONOR, OWNER, PLAYED_MAX, SESSION, TAUGHT
+from astray.baseline.layout import ATOM, ATOM_RESOURCES, DONOR, OWNER, PLAYED_MAX, SESSION, TAUGHT
 from astray.baseline.pages import Pages, new_pages
 from astray.baseline.ranking import Ranks, Tally, new_tally, rank_bins
 from astray.events.columns import EVENT
+from astray.events.places import RESOURCE
 
 DONORS, RECENT_DONORS = 512, 64
 
@@ -54,7 +55,7 @@ class Memory(NamedTuple):
     plan: NDArray[Any]  # the atoms of a rehearsed attack ...
     pseudo: NDArray[Any]  # ... its session, after an empty one, and its event
     pseudo_event: NDArray[Any]
-    pseudo_resources: NDArray[np.uint64]
+    pseudo_resources: NDArray[Any]
 
     @classmethod
     def new(cls) -> Self:
@@ -96,7 +97,7 @@ class Memory(NamedTuple):
             plan=np.zeros(PLAYED_MAX, ATOM),
             pseudo=np.zeros(2, SESSION),
             pseudo_event=np.zeros(1, EVENT),
-            pseudo_resources=np.zeros(8, np.uint64),
+            pseudo_resources=np.zeros(ATOM_RESOURCES, RESOURCE),
             **kept,
         )
 

@@ -38,7 +38,7 @@ DONE, FULL, FEW_AGENTS, FEW_GROUPS, FEW_SESSIONS, FEW_PAGES = range(6)
 _PAGES_MARGIN = 1024
 """Pages that one event or one ending session can use, with tables doubling to their caps."""
 
-_RECORDS_MARGIN, _EVIDENCE_MARGIN, _PENDING_MARGIN = 3 + 3 * REHEARSALS_MAX, 80, 2048
+_RECORDS_MARGIN, _EVIDENCE_MARGIN, _PENDING_MARGIN = 3 + 3 * REHEARSALS_MAX, 192, 2048
 
 _UNGROUPED = np.uint64(0x756E67726F757065)
 _FLEET = np.uint64(0x666C656574666C65)
@@ -261,7 +261,7 @@ def _observe_event(
     settings: Any,
     scratch: NDArray[np.float32],
     event: Any,
-    resources: NDArray[np.uint64],
+    resources: NDArray[Any],
     tags: np.uint64,
     agent_row: int,
     row: int,
@@ -274,7 +274,8 @@ def _observe_event(
         session, event, resources, agent, group, memory.groups[group["parent"]], memory.pages,
         settings, memory.window[0], memory.evidence, memory.counters, row,
     )  # fmt: skip
-    keep_atom(session, event, resources)
+    if settings["rehearsals"] > 0:
+        keep_atom(session, event, resources)
     add_totals(session, event)
     agent["last_us"] = max(agent["last_us"], event["ts_us"])
     tagged = tags & ~session["tags"] != _NONE
@@ -296,7 +297,7 @@ def observe(
     memory: Memory,
     settings: Any,
     rows: NDArray[Any],
-    resources: NDArray[np.uint64],
+    resources: NDArray[Any],
     tags: NDArray[np.uint64],
     order: NDArray[np.int64],
     first: int,

@@ -5,9 +5,10 @@ attacker's hand in it, scored by the same code against the same baselines, and t
 only its statistics are reported. What such sessions have in common, and real ones have not,
 is what an attack would look like in this fleet; `calibrate` learns it without a label.
 
-Everything is drawn from hashes of ids, so the same events make the same attacks, in any
-order within a window. Half of the injected tasks take the place of own events: otherwise
-a fleet whose sessions are all of one length would teach that length is what matters.
+Everything is drawn from hashes of what sessions did, so the same events make the same attacks,
+in any order within a window, whatever agents are called. Half of the injected tasks take the
+place of own events: otherwise a fleet whose sessions are all of one length would teach that
+length is what matters.
 """
 
 from typing import Any
@@ -30,24 +31,30 @@ KINDS = (
     "new_behaviour",
     "enumeration",
     "exfiltration",
+    "burst",
 )
 """Kinds of attacks: another agent's events spliced into a session; another agent's session
 under this one's name; own actions on another's resources; resources and actions nobody has
-seen; one action on one new resource after another; much larger transfers."""
+seen; one action on one new resource after another; much larger transfers; the same far more
+often."""
 
-INJECTED, STOLEN, FOREIGN, NEW, ENUMERATION, EXFILTRATION = range(len(KINDS))
+INJECTED, STOLEN, FOREIGN, NEW, ENUMERATION, EXFILTRATION, BURST = range(len(KINDS))
 
 FIRST_ROW = -2
 """A record's row tells the kind: this for the first, one less for each further one."""
 
 _TRIES = 48
+_PEERS = 0.5
 _INJECTED_MAX = 3
 _NEW_SOURCE = 0.7
 _NEW_ACTION = 0.4
 _ENUMERATED_MIN, _ENUMERATED_MORE = 8.0, 32.0
 _ENUMERATED_GAP_US = 200_000
 _LARGER_BITS_MIN, _LARGER_BITS_MORE = 2.0, 8.0
+_MORE_OFTEN_MIN, _MORE_OFTEN_MORE = 2.0, 6.0
 _TOUCHED_MIN = 0.3
+_UNLIKE, _ELSEWHERE = 0.7, 0.85
+_UNLIKE_MORE = 0.5
 _SALT = np.uint64(0x9D39247E33776D41)
 _LOW = np.uint64(0xFFFFFFFF)
 _UNIT = 1.0 / 4294967296.0
@@ -61,7 +68,7 @@ def draw(seed: np.uint64, number: int) -> float:
 
 
 @inner
-def keep_atom(session: Any, event: Any, resources: NDArray[np.uint64]) -> None:
+def keep_atom(session: Any, event: Any, resources: NDArray[Any]) -> None:
     """Remember one of a session's first events."""
     used = int64(session["atoms_used"])
     if used >= ATOMS_MAX:
@@ -76,21 +83,38 @@ def keep_atom(session: Any, event: Any, resources: NDArray[np.uint64]) -> None:
     count = min(int64(event["resource_count"]), int64(ATOM_RESOURCES))
     atom["resource_count"] = count
     for place in range(count):
-        atom["resource"][place] = resources[event["resource_first"] + place]
+        resource = resources[event["resource_first"] + place]
+        atom["resource"][place] = resource["id"]
+        atom["pattern"][place] = resource["pattern"]
+        atom["place"][place] = resource["place"]
     session["atoms_used"] = used + 1
 
 
 @inner
 def donor_of(
-    donors: NDArray[Any], used: int, session: Any, agent: np.uint64, seed: np.uint64
+    donors: NDArray[Any],
+    used: int,
+    session: Any,
+    agent: np.uint64,
+    group: np.uint64,
+    seed: np.uint64,
 ) -> int:
-    """Return the place of a past session of another agent of the tenant, or -1."""
+    """Return the place of a past session of another agent of the tenant, or -1.
+
+    It is one of the agent's peers every other time, if there is any: what they do is harder
+    to tell from what it does.
+    """
     start = int64(draw(seed, int64(1)) * used)
+    is_peer = draw(seed, int64(12)) < _PEERS
+    found = -1
     for step in range(min(used, _TRIES)):
         place = (start + step) % used
-        if donors[place]["tenant"] == session["tenant"] and donors[place]["agent"] != agent:
-            return place
-    return -1
+        donor = donors[place]
+        if donor["tenant"] == session["tenant"] and donor["agent"] != agent:
+            if not is_peer or donor["group"] == group:
+                return place
+            found = place if found < 0 else found
+    return found
 
 
 @inner
@@ -145,12 +169,23 @@ def _misuse(session: Any, donor: Any, seed: np.uint64, plan: NDArray[Any]) -> in
             plan[place]["resource_count"] = other["resource_count"]
             for at in range(ATOM_RESOURCES):
                 plan[place]["resource"][at] = other["resource"][at]
+                plan[place]["pattern"][at] = other["pattern"][at]
+                plan[place]["place"][at] = other["place"][at]
     return used
 
 
 @inner
-def _set_resource(atom: Any, resource: np.uint64) -> None:
+def _set_resource(atom: Any, resource: np.uint64, far: float) -> None:
+    """Let an event touch a resource that nobody has seen.
+
+    The larger `far` is, of 1, the less it has in common with what was touched before.
+    """
+    is_none = atom["resource_count"] == 0
     atom["resource"][0] = resource
+    if is_none or far > _ELSEWHERE:
+        atom["place"][0] = mix(resource, _SALT)
+    if is_none or far > _UNLIKE:
+        atom["pattern"][0] = mix(atom["place"][0], resource)
     atom["resource_count"] = max(int64(atom["resource_count"]), int64(1))
 
 
@@ -160,7 +195,8 @@ def _break_new_ground(session: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
     used = _copied(session["atoms"], int64(0), own, plan, int64(0))
     for place in range(used):
         if _is_touched(seed, place, own):
-            _set_resource(plan[place], mix(seed, np.uint64(place)))
+            far = draw(seed, 256 + place)
+            _set_resource(plan[place], mix(seed, np.uint64(place)), far)
             if draw(seed, 128 + place) < _NEW_ACTION:
                 plan[place]["action"] = mix(seed, np.uint64(1000 + place))
     return used
@@ -171,11 +207,12 @@ def _enumerate(session: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
     own = int64(session["atoms_used"])
     at = int64(draw(seed, int64(4)) * own)
     used = _copied(session["atoms"], int64(0), at + 1, plan, int64(0))
+    far = draw(seed, int64(3)) * _UNLIKE_MORE
     more = int64(_ENUMERATED_MIN + draw(seed, int64(2)) * _ENUMERATED_MORE)
     for number in range(more):
         plan[used] = session["atoms"][at]
         plan[used]["gap_us"] = _ENUMERATED_GAP_US
-        _set_resource(plan[used], mix(seed, np.uint64(2000 + number)))
+        _set_resource(plan[used], mix(seed, np.uint64(2000 + number)), far)
         used += 1
     return _copied(session["atoms"], at + 1, own, plan, used)
 
@@ -192,6 +229,19 @@ def _exfiltrate(session: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
 
 
 @inner
+def _hammer(session: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
+    own = int64(session["atoms_used"])
+    factor = 2.0 ** (_MORE_OFTEN_MIN + _MORE_OFTEN_MORE * draw(seed, int64(2)))
+    used = int64(0)
+    for turn in range(2):
+        used = _copied(session["atoms"], int64(0), own, plan, used)
+        for place in range(turn * own, used):
+            plan[place]["gap_us"] = min(int64(plan[place]["gap_us"]), _ENUMERATED_GAP_US)
+            plan[place]["count"] = max(float64(plan[place]["count"]) * factor / 2.0, 1.0)
+    return used
+
+
+@inner
 def plan_attack(session: Any, donor: Any, kind: int, seed: np.uint64, plan: NDArray[Any]) -> int:
     """Write the events of an attack on a session into `plan`; return how many there are."""
     if kind == INJECTED:
@@ -204,7 +254,9 @@ def plan_attack(session: Any, donor: Any, kind: int, seed: np.uint64, plan: NDAr
         return _break_new_ground(session, seed, plan)
     if kind == ENUMERATION:
         return _enumerate(session, seed, plan)
-    return _exfiltrate(session, seed, plan)
+    if kind == EXFILTRATION:
+        return _exfiltrate(session, seed, plan)
+    return _hammer(session, seed, plan)
 
 
 @inner
@@ -212,7 +264,7 @@ def play(
     atom: Any,
     pseudo: Any,
     event: Any,
-    resources: NDArray[np.uint64],
+    resources: NDArray[Any],
     agent: Any,
     group: Any,
     fleet: Any,
@@ -232,7 +284,9 @@ def play(
     event["bytes"] = int64(float64(atom["bytes"]))
     event["count"] = int64(float64(atom["count"]))
     for place in range(int64(atom["resource_count"])):
-        resources[place] = atom["resource"][place]
+        resources[place]["id"] = atom["resource"][place]
+        resources[place]["pattern"] = atom["pattern"][place]
+        resources[place]["place"] = atom["place"][place]
     used = counters[EVIDENCE_USED]
     add_items(
         pseudo, event, resources, agent, group, fleet, pages, settings, window, evidence,

@@ -1,8 +1,8 @@
 """Rehearsals of attacks at the end of sessions: on which, of which kind, with whose events.
 
 Donors are past sessions, from which foreign events are taken. They stay the same while a
-window lasts, and which of a window's sessions become donors depends on their ids alone, so
-the order of sessions inside it does not matter.
+window lasts, and which of a window's sessions become donors depends on what they did alone,
+so neither the order of sessions inside it matters nor what agents are called.
 """
 
 from typing import Any
@@ -44,6 +44,16 @@ _MILLION = 1e6
 
 
 @inner
+def _content(session: Any) -> np.uint64:
+    """Return an id of when a session began and what it did, whatever its agent is called."""
+    content = np.uint64(session["start_us"])
+    for place in range(int64(session["atoms_used"])):
+        atom = session["atoms"][place]
+        content = mix(content ^ atom["action"], atom["resource"][0])
+    return content
+
+
+@inner
 def _keep_donor(memory: Memory, session: Any, agent: Any, order: np.uint64) -> None:
     """Keep a session among the window's candidates: those of the lowest order stay."""
     counters, recent = memory.counters, memory.recent_donors
@@ -60,6 +70,7 @@ def _keep_donor(memory: Memory, session: Any, agent: Any, order: np.uint64) -> N
     donor = recent[place]
     donor["tenant"] = session["tenant"]
     donor["agent"] = agent["key"]
+    donor["group"] = memory.groups[agent["parent"]]["key"]
     donor["order"] = order
     donor["atoms_used"] = session["atoms_used"]
     for atom in range(ATOMS_MAX):
@@ -105,9 +116,9 @@ def rehearse(memory: Memory, settings: Any, session: Any, agent: Any, group: Any
     """Rehearse attacks on a session that ends, if it is one of those that are chosen."""
     counters = memory.counters
     counters[N_ENDED] += 1
-    if session["atoms_used"] == 0:
+    if settings["rehearsals"] == 0 or session["atoms_used"] == 0:
         return
-    seed = mix(session["key"], np.uint64(session["start_us"]))
+    seed = _content(session)
     _keep_donor(memory, session, agent, seed)
     if draw(seed, int64(0)) * _MILLION >= counters[REHEARSED_PER_MILLION]:
         return
@@ -116,7 +127,7 @@ def rehearse(memory: Memory, settings: Any, session: Any, agent: Any, group: Any
         kind = (first + turn) % len(KINDS)
         own = mix(seed, np.uint64(turn + 1))
         used = int64(counters[DONORS_USED])
-        donor = donor_of(memory.donors, used, session, agent["key"], own)
+        donor = donor_of(memory.donors, used, session, agent["key"], group["key"], own)
         if donor >= 0 or kind > FOREIGN:
             _rehearse_kind(memory, settings, session, agent, group, kind, max(donor, int64(0)), own)
 

@@ -39,14 +39,20 @@ from astray.baseline.layout import (
     NOVELTY_CONTEXT,
     NOVELTY_LARGEST,
     NOVELTY_PEERS,
+    NOVELTY_PLACE,
+    NOVELTY_RESOURCE,
+    NOVELTY_SOURCE,
     NOVELTY_SUM,
     PAIR,
+    PATTERN,
+    PLACE,
     PRINCIPAL,
     RESOURCE,
     RHYTHM,
     SOURCE,
     TOTALS,
     TRANSITION,
+    USE,
 )
 from astray.baseline.learning import mass_of, mass_place
 from astray.baseline.pages import (
@@ -70,6 +76,8 @@ _FIRST_DAY = 3  # 1970-01-01 was a Thursday; weeks begin on Monday
 _FRIDAY = 4
 _LIKENESS_EVENTS = 4.0
 _RARE_BITS = 3.0
+_REFRESHED = np.uint64(8)
+_NONE = np.uint64(0)
 _FAILED, _DENIED = 2, 3  # places in schema.OUTCOMES
 
 
@@ -135,7 +143,8 @@ def _new_item(
             session["items_new_to_fleet"][channel] += 1
     found["channel"] = channel
     found["bits"] = bits + further
-    session["statistic"][NOVELTY_PEERS] += CHANNEL_SHARE[channel] * further
+    if channel < PATTERN:
+        session["statistic"][NOVELTY_PEERS] += CHANNEL_SHARE[channel] * further
     return bits + further
 
 
@@ -195,18 +204,80 @@ def _item(
         found["row"] = row
         found["place"] = place
         counters[EVIDENCE_USED] += 1
-    if channel >= SOURCE:
-        session["statistic"][NOVELTY_CONTEXT] += bits
-    elif channel == ACTION:
+    if channel == ACTION:
         session["statistic"][NOVELTY_ACTION] += bits
+    elif channel == SOURCE:
+        session["statistic"][NOVELTY_SOURCE] += bits
+    elif channel in (PRINCIPAL, CALLEE):
+        session["statistic"][NOVELTY_CONTEXT] += bits
+    elif channel >= PATTERN:
+        session["statistic"][NOVELTY_PLACE] += bits
     return bits * CHANNEL_SHARE[channel]
+
+
+@inner
+def _add_resource(
+    session: Any,
+    action: np.uint64,
+    resource: Any,
+    agent: Any,
+    group: Any,
+    fleet: Any,
+    pages: Pages,
+    settings: Any,
+    window: Any,
+    evidence: NDArray[Any],
+    counters: NDArray[np.int64],
+    row: int,
+    place: int,
+) -> float:
+    """Return the evidence in a resource, taken at the level that makes it most surprising.
+
+    For an agent that meets another customer in every session a new one is nothing; a new
+    kind of resource, or one that lies elsewhere, is. A resource that is known is asked for
+    its level now and then only, so that levels are not forgotten while it is in use.
+    """
+    id_ = resource["id"]
+    new, seen = session["items_new"][RESOURCE], session["items"][RESOURCE]
+    bits, of_pair = 0.0, 0.0
+    for channel, item in ((RESOURCE, id_), (PAIR, mix(action, id_))):
+        of_item = _item(
+            session, agent, group, fleet, pages, settings, window, evidence, counters,
+            channel, item, row, place,
+        )  # fmt: skip
+        if channel == RESOURCE:
+            bits = of_item
+        else:
+            of_pair = of_item
+    if session["items"][RESOURCE] == seen:
+        return bits + of_pair
+    if session["items_new"][RESOURCE] == new and not _is_refreshed(session, id_):
+        return bits + of_pair
+    pattern = resource["pattern"]
+    levels = ((PATTERN, pattern), (PLACE, resource["place"]), (USE, mix(action, pattern)))
+    for channel, item in levels:
+        of_item = _item(
+            session, agent, group, fleet, pages, settings, window, evidence, counters,
+            channel, item, row, place,
+        )  # fmt: skip
+        if channel == USE:
+            of_pair = max(of_pair, of_item)
+        else:
+            bits = max(bits, of_item)
+    return bits + of_pair
+
+
+@inner
+def _is_refreshed(session: Any, id_: np.uint64) -> bool:
+    """Return whether a resource's levels are looked at although it is known."""
+    return mix(id_, np.uint64(session["start_us"])) % _REFRESHED == _NONE
 
 
 @inner
 def add_items(
     session: Any,
     event: Any,
-    resources: NDArray[np.uint64],
+    resources: NDArray[Any],
     agent: Any,
     group: Any,
     fleet: Any,
@@ -235,12 +306,12 @@ def add_items(
             )  # fmt: skip
     first = event["resource_first"]
     for place in range(int64(event["resource_count"])):
-        id_ = resources[first + place]
-        for channel, item in ((RESOURCE, id_), (PAIR, mix(action, id_))):
-            bits += _item(
-                session, agent, group, fleet, pages, settings, window, evidence, counters,
-                channel, item, row, place,
-            )  # fmt: skip
+        of_resource = _add_resource(
+            session, action, resources[first + place], agent, group, fleet, pages, settings,
+            window, evidence, counters, row, place,
+        )  # fmt: skip
+        session["statistic"][NOVELTY_RESOURCE] += of_resource
+        bits += of_resource
     session["previous"] = action
     session["statistic"][NOVELTY_SUM] += bits
     largest = float64(session["statistic"][NOVELTY_LARGEST])
@@ -266,7 +337,7 @@ def add_totals(session: Any, event: Any) -> None:
     total[DENIALS] += count if event["outcome"] == _DENIED else 0.0
     total[BURST] = max(total[BURST], session["burst"])
     new_items = 0
-    for channel in range(len(session["items_new"])):
+    for channel in range(PATTERN):
         new_items += session["items_new"][channel]
     total[NEW_ITEMS] = new_items
     session["rows"] += 1

@@ -27,8 +27,9 @@ from astray.baseline.settings import ShardSettings
 from astray.baseline.waiting import Due, Waiting
 from astray.events import Chunk, Decoded
 from astray.events.columns import EVENT
+from astray.events.places import RESOURCE
 
-_NOTHING = Decoded(Chunk("", 0, b""), np.zeros(0, EVENT), np.zeros(0, np.uint64), ())
+_NOTHING = Decoded(Chunk("", 0, b""), np.zeros(0, EVENT), np.zeros(0, RESOURCE), ())
 
 
 class Shard:

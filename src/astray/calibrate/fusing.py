@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from astray.baseline.fusion import fuse
+from astray.baseline.fusion import WEIGHT, fuse
 from astray.baseline.layout import STATISTICS
 from astray.baseline.rehearsal import KINDS
 from astray.calibrate.trees import LEAVES, NODES, TREES, Binned, binned, explain, grown, odds_of
@@ -151,7 +151,7 @@ def shares_of(bits: Bits, fold: int, experts: Experts) -> tuple[NDArray[Any], ND
     experts no kind has a share.
     """
     likeness = np.zeros(len(KINDS))
-    parts = np.square(bits.astype(np.float64))
+    parts = WEIGHT * np.square(bits.astype(np.float64))
     if experts.are_taught:
         seen = binned(bits)
         odds = np.zeros(len(KINDS))

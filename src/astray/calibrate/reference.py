@@ -262,8 +262,9 @@ def _experts_in(arrays: Mapping[str, NDArray[Any]], age: int) -> Experts:
 
 
 def folds_of(sessions: NDArray[Any]) -> Folds:
-    """Return the half of each session: as good as a coin, and always the same."""
-    return ((_mixed(sessions) >> _HALF_SHIFT) & np.uint64(1)).astype(np.uint8)
+    """Return the half of each session: as good as a coin, and whatever agents are called."""
+    mixed = (sessions["start_us"].astype(np.uint64) * _MIX) >> _HALF_SHIFT
+    return (mixed & np.uint64(1)).astype(np.uint8)
 
 
 def _sorted(pending: list[NDArray[Any]]) -> NDArray[Any]:

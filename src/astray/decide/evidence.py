@@ -27,6 +27,8 @@ from astray.baseline.layout import (
     LEVELS,
     NEW_ITEMS,
     PAIR,
+    PATTERN,
+    PLACE,
     PRINCIPAL,
     RESOURCE,
     RHYTHM,
@@ -34,6 +36,7 @@ from astray.baseline.layout import (
     STATISTICS,
     TOTALS,
     TRANSITION,
+    USE,
 )
 from astray.baseline.records import Finding
 from astray.baseline.session import hour_of
@@ -60,6 +63,9 @@ _DID = {
     SOURCE: ("came from {}, which", "come from"),
     PRINCIPAL: ("acted for {}, whom", "acted for"),
     CALLEE: ("called {}, which", "called"),
+    PATTERN: ("touched {}, a kind of resource that", "touched"),
+    PLACE: ("touched {}, which lies where", "touched anything"),
+    USE: ("did {}, something that", "done to such a resource"),
 }
 """What a session did with something new, and what nobody had ever done."""
 
@@ -71,6 +77,9 @@ _UNNAMED = {
     SOURCE: "a source",
     PRINCIPAL: "somebody",
     CALLEE: "an agent",
+    PATTERN: "a resource",
+    PLACE: "a resource",
+    USE: "something on a resource",
 }
 _THINGS = {
     ACTION: "actions",
@@ -80,6 +89,9 @@ _THINGS = {
     SOURCE: "sources",
     PRINCIPAL: "principals",
     CALLEE: "callees",
+    PATTERN: "kinds of new resources",
+    PLACE: "places of new resources",
+    USE: "uses of new resources",
 }
 _WHO = {
     "agent": "it had never",
@@ -171,7 +183,8 @@ def _new(finding: Finding, share: float, event: Event) -> Evidence:
     line = parse_line(finding.line, _ANY_TIME_US)
     known = line if isinstance(line, Event) else None
     item = _item(finding, known) if known else ""
-    seen = f"{known.action} on {item}" if known and item and finding.channel == PAIR else item
+    action = known.action if known else ""
+    seen = f"{action} on {item}" if item and finding.channel in (PAIR, USE) else item
     event_id = known.event_id if known else ""
     channel, level = CHANNELS[finding.channel], LEVELS[finding.level]
     verb, done = _DID[finding.channel]
@@ -192,7 +205,7 @@ def _new(finding: Finding, share: float, event: Event) -> Evidence:
 
 def _item(finding: Finding, line: Event) -> str:
     """Return what was new, as the line names it; nothing where it does not."""
-    if finding.channel in (RESOURCE, PAIR):
+    if finding.channel in (RESOURCE, PAIR, PATTERN, PLACE, USE):
         if not 0 <= finding.place < len(line.resources):
             return ""
         return line.resources[finding.place]

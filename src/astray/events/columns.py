@@ -1,7 +1,7 @@
 """Events as columns: what the scanner writes and the hot loop reads.
 
-A chunk is one structured array with a row per event and one array with the ids of all
-their resources. Text is present as ids only (`astray.events.ids`); the bytes of the few
+A chunk is one structured array with a row per event and one with all their resources
+(`astray.events.places`). Text is present as ids only (`astray.events.ids`); the bytes of the few
 events that somebody will look at are found again through `line_first` and `line_end`.
 One wide array instead of many narrow ones, because an event is read and written as a whole
 (two cache lines) and because numba passes each array by a seven-word header.

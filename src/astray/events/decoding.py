@@ -14,6 +14,7 @@ from astray.events.columns import EVENT, Rows
 from astray.events.gather import gather
 from astray.events.ids import ABSENT, pair_ids, stable_ids
 from astray.events.parse import parse_line
+from astray.events.places import RESOURCE, resources_of
 from astray.events.scan import PLAIN, UNSURE, scan
 from astray.events.schema import (
     FUTURE_US_MAX,
@@ -63,7 +64,7 @@ class Decoded:
 
     chunk: Chunk
     rows: Rows
-    resources: NDArray[np.uint64]
+    resources: NDArray[Any]
     rejects: tuple[Reject, ...]
 
     def line(self, row: int) -> bytes:
@@ -92,10 +93,10 @@ def decode(chunk: Chunk, now_us: int) -> Decoded:
     """Decode a chunk; `now_us` is the wall clock, which refuses times in the far future."""
     if chunk.fragment:
         reject = Reject(Reason.OVERSIZED, "", chunk.offset, chunk.data)
-        return Decoded(chunk, np.zeros(0, EVENT), np.zeros(0, np.uint64), (reject,))
+        return Decoded(chunk, np.zeros(0, EVENT), np.zeros(0, RESOURCE), (reject,))
     lines = chunk.data.count(b"\n")
     rows = np.zeros(lines, EVENT)
-    resources = np.empty(len(chunk.data) // _RESOURCE_BYTES_MIN, np.uint64)
+    resources = np.empty(len(chunk.data) // _RESOURCE_BYTES_MIN, RESOURCE)
     found = np.empty(lines, np.uint8)
     data = np.frombuffer(chunk.data, np.uint8)
     with np.errstate(over="ignore"):  # only the interpreted form warns; wrapping is meant
@@ -111,7 +112,7 @@ def _with_unsure(
     chunk: Chunk,
     now_us: int,
     rows: Rows,
-    resources: NDArray[np.uint64],
+    resources: NDArray[Any],
     found: NDArray[np.uint8],
     unsure: NDArray[np.intp],
 ) -> Decoded:
@@ -135,8 +136,8 @@ def _with_unsure(
     )
 
 
-def rows_of(events: Sequence[Event], resource_first: int = 0) -> tuple[Rows, NDArray[np.uint64]]:
-    """Return events as rows and resource ids, exactly as the scanner writes them.
+def rows_of(events: Sequence[Event], resource_first: int = 0) -> tuple[Rows, NDArray[Any]]:
+    """Return events as rows and resources, exactly as the scanner writes them.
 
     The rows have no place in a chunk; their resources are counted from `resource_first`.
     """
@@ -157,4 +158,4 @@ def rows_of(events: Sequence[Event], resource_first: int = 0) -> tuple[Rows, NDA
     rows["resource_count"] = [len(event.resources) for event in events]
     ends = np.cumsum(rows["resource_count"])
     rows["resource_first"] = resource_first + ends - rows["resource_count"]
-    return rows, stable_ids([text for event in events for text in event.resources])
+    return rows, resources_of([text for event in events for text in event.resources])

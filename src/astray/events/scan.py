@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from astray.compiled import compiled, inner, int64
 from astray.events.columns import Rows
 from astray.events.ids import hash_bytes, mix, stable_id
+from astray.events.places import describe
 from astray.events.schema import (
     COUNT_MAX,
     EVENT_BYTES_MAX,
@@ -28,7 +29,9 @@ from astray.events.schema import (
 )
 
 Bytes = NDArray[np.uint8]
-Ids = NDArray[np.uint64]
+Resources = NDArray[Any]
+"""Elements of `places.RESOURCE`."""
+
 Row = Any
 """One row of the events, by reference."""
 
@@ -339,17 +342,17 @@ def _iso_us(data: Bytes, first: int, end: int) -> int:
 
 
 @inner
-def _resource(event: Row, resources: Ids, text: np.uint64) -> bool:
+def _resource(data: Bytes, first: int, end: int, event: Row, resources: Resources) -> bool:
     used = event["resource_count"]
     if used == RESOURCES_MAX:
         return False
-    resources[event["resource_first"] + used] = text
+    describe(data, first, end, resources[event["resource_first"] + used])
     event["resource_count"] = used + 1
     return True
 
 
 @inner
-def _string_field(data: Bytes, at: int, event: Row, resources: Ids, field: int) -> int:
+def _string_field(data: Bytes, at: int, event: Row, resources: Resources, field: int) -> int:
     """Take the string at `at` into its column; return where it ends, or `_UNSURE`."""
     first = at + 1
     end = _string_end(data, first)
@@ -360,11 +363,11 @@ def _string_field(data: Bytes, at: int, event: Row, resources: Ids, field: int) 
         return end + 1 if event["ts_us"] >= 0 else _UNSURE
     if end == first:  # empty means absent
         return end + 1 if (1 << field) & _REQUIRED == 0 else _UNSURE
+    if field == _RESOURCE:
+        return end + 1 if _resource(data, first, end, event, resources) else _UNSURE
     text = hash_bytes(data, first, end)
     code = 0
-    if field == _RESOURCE:
-        code = 0 if _resource(event, resources, text) else _UNSURE
-    elif field == _OUTCOME:
+    if field == _OUTCOME:
         code = _choice(_OUTCOME_IDS, text)
         event["outcome"] = max(code, 0)
     elif field == _KIND:
@@ -378,7 +381,7 @@ def _string_field(data: Bytes, at: int, event: Row, resources: Ids, field: int) 
 
 
 @inner
-def _list_field(data: Bytes, at: int, event: Row, resources: Ids, field: int) -> int:
+def _list_field(data: Bytes, at: int, event: Row, resources: Resources, field: int) -> int:
     """Take the list of resources at `at`; return where it ends, or `_UNSURE`."""
     if field != _RESOURCES:
         return _UNSURE
@@ -420,7 +423,7 @@ def _number_field(data: Bytes, at: int, event: Row, field: int) -> int:
 
 
 @inner
-def _field(data: Bytes, at: int, event: Row, resources: Ids, field: int) -> int:
+def _field(data: Bytes, at: int, event: Row, resources: Resources, field: int) -> int:
     """Take the value at `at` into the column of `field`; return where it ends, or `_UNSURE`."""
     if field == _UNKNOWN:
         return _value_end(data, at)
@@ -442,7 +445,7 @@ def _field(data: Bytes, at: int, event: Row, resources: Ids, field: int) -> int:
 
 
 @inner
-def _object(data: Bytes, at: int, event: Row, resources: Ids) -> int:
+def _object(data: Bytes, at: int, event: Row, resources: Resources) -> int:
     """Take the object at `at` into a row; return where it ends, or `_UNSURE`."""
     if data[at] != _OPEN_OBJECT:
         return _UNSURE
@@ -480,10 +483,12 @@ def _finish(event: Row, latest_us: int) -> bool:
 
 
 @compiled
-def scan(data: Bytes, latest_us: int, rows: Rows, resources: Ids, found: NDArray[np.uint8]) -> int:
+def scan(
+    data: Bytes, latest_us: int, rows: Rows, resources: Resources, found: NDArray[np.uint8]
+) -> int:
     """Fill one row per line of `data` and say in `found` what each line was.
 
-    Returns the number of resource ids used.
+    Returns the number of resources used.
 
     `rows` is all zero and has a row per line break, `resources` an element per 3 bytes;
     `data` ends with a line break. Rows that are not `PLAIN` hold their line's place and

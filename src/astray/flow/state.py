@@ -137,8 +137,8 @@ def _of_decider(state: bytes) -> dict[str, Any]:
     sessions = 0
     for tenant, _ in meta["tenants"]:
         _, tables = blob.unpack(arrays[f"reference{tenant}"].tobytes(), "reference")
-        past = (table for name, table in tables.items() if not name.startswith("past_us"))
-        sessions += sum(map(len, past))
+        past = sum(len(table) for name, table in tables.items() if name.startswith("past"))
+        sessions += past + int(np.count_nonzero(tables["pending"]["kind"] < 0))
     window_us = meta["window_us"]
     return {
         "tenants": len(meta["tenants"]),

@@ -41,7 +41,7 @@ class Tagger:
         counts = decoded.rows["resource_count"]
         rows = np.repeat(np.arange(len(counts)), counts)
         places = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-        ids = decoded.resources[decoded.rows["resource_first"][rows] + places]
+        ids = decoded.resources["id"][decoded.rows["resource_first"][rows] + places]
         np.bitwise_or.at(tags, rows, self._of(decoded, ids, rows, places, resource=True))
 
     def _of(
