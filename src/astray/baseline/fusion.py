@@ -42,5 +42,6 @@ def fuse(bits: NDArray[np.float32]) -> float:
     """
     total = 0.0
     for statistic in range(len(bits)):
-        total += WEIGHT[statistic] * float64(bits[statistic]) * float64(bits[statistic])
+        weight = WEIGHT[statistic] if statistic < len(WEIGHT) else 1.0  # a plug-in's
+        total += weight * float64(bits[statistic]) * float64(bits[statistic])
     return math.sqrt(total)
