@@ -75,6 +75,7 @@ def candidate_of(
         score=score,
         certified_score=score if certified_score is None else certified_score,
         bits=each,
+        explain=lambda: (None, ""),
     )
 
 

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from astray.alerts.ocsf import FINDING_BYTES_MAX, finding, undelivered
+from astray.baseline.rehearsal import KINDS
 from astray.decide.decision import Evidence, Level, Mode, Withheld
+from astray.decide.likeness import LIKENESSES
 from astray.events.schema import RESOURCES_MAX, TEXT_BYTES_MAX
 from astray.respond import resume_body, suspend_body
 from astray.testing import make_decision
@@ -75,6 +77,7 @@ DETECTION_FINDING = Object(
                 "desc": str,
                 "analytic": Object({"uid": str, "name": str, "type_id": enum(1, 2, 3, 4, 5, 6)}, frozenset({"type_id"})),
                 "related_events": [Object({"uid": str}, frozenset({"uid"}))],
+                "attacks": [Object({"version": str, "technique": Object({"uid": str, "name": str}, any_of=frozenset({"uid", "name"}))}, any_of=frozenset({"technique"}))],
             },
             frozenset({"uid"}),
         ),
@@ -136,6 +139,21 @@ def found_of(decision, *, update=False):
     assert faults(found, DETECTION_FINDING) == []
     assert found["type_uid"] == 100 * found["class_uid"] + found["activity_id"]
     return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_attack_has_its_places_in_the_taxonomies(kind):
+    """What a session looks like is in the sentence, in MITRE's terms and in OWASP's."""
+    decision = make_decision(looks_like=kind)
+
+    found = found_of(decision)
+
+    like = LIKENESSES[kind]
+    assert found["message"].endswith(f"look like this, most like {like.title}")
+    told = [each["technique"]["uid"] for each in found["finding_info"]["attacks"]]
+    assert told == [each.uid for each in like.techniques] != []
+    assert found["unmapped"]["looks_like"] == kind
+    assert found["unmapped"]["owasp"] == list(like.owasp)
 
 
 def test_a_finding_says_who_what_why_and_how_sure():

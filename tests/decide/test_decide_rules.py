@@ -268,7 +268,7 @@ def test_a_decision_says_what_an_auditor_asks():
         "session": "s", "principal": "jane", "group": "g", "kind": "api_key", "event_id": "e",
         "score": 85.0, "n": 10**4.25, "certified": True, "limit": 80.0, "reason": "score",
         "policy": "default", "mode": "enforce", "age_class": 1,
-        "model": config.model_hash, "config": config.config_hash,
+        "model": config.model_hash, "config": config.config_hash, "looks_like": "",
     }  # fmt: skip
 
 

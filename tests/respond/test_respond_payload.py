@@ -38,6 +38,7 @@ def test_a_suspension_says_who_what_why_and_until_when() -> None:
             "limit": 80.0,
             "reason": "score",
             "policy": "default",
+            "looks_like": "",
             "evidence": [
                 {
                     "sentence": "read 41 tables it never read before; "

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from astray.decide.decision import Decision, Evidence, Level, Withheld
+from astray.decide.likeness import LIKENESSES
 from astray.events.clock import iso_us
 
 SCHEMA = "1.8.0"
@@ -73,6 +74,7 @@ def _finding(decision: Decision, *, update: bool) -> dict[str, Any]:
             "desc": decision.sentence,
             "analytic": {"uid": decision.model, "name": "session ranking", "type_id": _BEHAVIOURAL},
             "related_events": [{"uid": uid} for uid in _event_ids(decision)],
+            **_attacks(decision),
         },
         "evidences": [_evidence(decision, reason) for reason in decision.evidence],
         "anomaly_analyses": [_analysis(decision)],
@@ -86,6 +88,17 @@ def _finding(decision: Decision, *, update: bool) -> dict[str, Any]:
         ],
         "unmapped": _unmapped(decision),
     }
+
+
+def _attacks(decision: Decision) -> dict[str, Any]:
+    like = LIKENESSES.get(decision.looks_like)
+    if like is None:
+        return {}
+    techniques = (
+        {"version": each.version, "technique": {"uid": each.uid, "name": each.name}}
+        for each in like.techniques
+    )
+    return {"attacks": list(techniques)}
 
 
 def _title(decision: Decision) -> str:
@@ -167,6 +180,9 @@ def _unmapped(decision: Decision) -> dict[str, Any]:
     unmapped = {name: getattr(decision, name) for name in names}
     if decision.withheld is not Withheld.NOTHING:
         unmapped["withheld"] = decision.withheld
+    if decision.looks_like:
+        unmapped["looks_like"] = decision.looks_like
+        unmapped["owasp"] = LIKENESSES[decision.looks_like].owasp
     return unmapped
 
 

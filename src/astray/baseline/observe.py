@@ -20,6 +20,7 @@ from astray.baseline.buffers import (
     RECORDS_USED,
 )
 from astray.baseline.index import drop_row, find_row, put_row
+from astray.baseline.items import add_items
 from astray.baseline.layout import BYTES, DENIALS, EVENTS, SEEN_MAX
 from astray.baseline.learning import fused_bits, learn, ranked_units
 from astray.baseline.memory import AGENTS, GROUPS, SESSIONS, Memory
@@ -28,7 +29,7 @@ from astray.baseline.ranking import age_class
 from astray.baseline.rehearsal import keep_atom
 from astray.baseline.rehearsing import REHEARSALS_MAX, rehearse
 from astray.baseline.reporting import report
-from astray.baseline.session import add_items, add_totals, begin, raise_statistics
+from astray.baseline.session import add_totals, begin, raise_statistics
 from astray.compiled import compiled, inner, int64
 from astray.events.ids import mix
 

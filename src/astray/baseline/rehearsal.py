@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astray.baseline.buffers import EVIDENCE_USED
+from astray.baseline.items import add_items
 from astray.baseline.layout import ATOM_RESOURCES, ATOMS_MAX
 from astray.baseline.pages import Pages
 from astray.baseline.ranking import Ranks
-from astray.baseline.session import add_items, add_totals, raise_statistics
+from astray.baseline.session import add_totals, raise_statistics
 from astray.compiled import float64, inner, int64
 from astray.events.ids import mix
 

@@ -10,6 +10,7 @@ came first have been suspended.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -139,15 +140,13 @@ class Decider:
         n, counted, bits = reference.rank(rows)
         scores, certified = _scores(n), _scores(counted)
         live = rows["row"] >= 0
-        ended = ~live
         lines = [records.lines[place] for place in places.tolist()]
         worth = live & ((scores >= self.rules.floor_score) | possibly_beyond(rows, self._lowest))
         # In their order: a session's end makes way for the next one of the same name.
-        for at in np.flatnonzero(worth | ended).tolist():
-            if ended[at]:
+        for at in np.flatnonzero(worth | ~live).tolist():
+            if not live[at]:
                 self.rules.end(int(rows["session"][at]))
                 continue
-            shares, likeness = reference.explain(rows[at], bits[at])
             candidate = Candidate(
                 record=rows[at],
                 line=lines[at],
@@ -156,8 +155,7 @@ class Decider:
                 score=float(scores[at]),
                 certified_score=float(certified[at]),
                 bits=bits[at],
-                shares=shares,
-                looks_like=_kind_of(likeness),
+                explain=partial(_explained, reference, rows[at], bits[at]),
             )
             decision = self.rules.decide(candidate)
             if decision is not None:
@@ -235,6 +233,13 @@ class Decider:
         rhythms = {name.removeprefix(_BLINDNESS): arrays[name] for name in arrays}
         decider.blindness.load(meta.get("blindness", {}), rhythms)  # older dumps have none
         return decider
+
+
+def _explained(
+    reference: Reference, row: NDArray[Any], bits: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], str]:
+    shares, likeness = reference.explain(row, bits)
+    return shares, _kind_of(likeness)
 
 
 def _kind_of(likeness: NDArray[np.float64]) -> str:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from astray.decide.likeness import LIKENESSES
 from astray.events.ids import pair_id, stable_id
 
 
@@ -62,9 +63,10 @@ class Evidence:
 class Decision:
     """One session reaching one level of one policy; equal ids are the same decision.
 
-    `n`: 1 in n sessions look like this. `limit` is the score, or the value of a hard limit,
-    that was reached; `certified`: the reference is long enough to say that it was (a hard
-    limit needs none).
+    `n`: 1 in n sessions look like this; `looks_like`: the kind of attack that they look like,
+    one of `likeness.LIKENESSES`, if it is rather one than all others. `limit` is the score, or
+    the value of a hard limit, that was reached; `certified`: the reference is long enough to
+    say that it was (a hard limit needs none).
     """
 
     id: str
@@ -90,6 +92,7 @@ class Decision:
     model: str
     config: str
     evidence: tuple[Evidence, ...] = field(default=())
+    looks_like: str = ""
 
     @property
     def suspends(self) -> bool:
@@ -102,7 +105,9 @@ class Decision:
         what = self.evidence[0].sentence if self.evidence else f"{self.agent} is unlike itself"
         if self.reason != "score":
             return what
-        return f"{what}; 1 in {round(self.n):,} sessions look like this"
+        like = LIKENESSES.get(self.looks_like)
+        most = f", most like {like.title}" if like else ""
+        return f"{what}; 1 in {round(self.n):,} sessions look like this{most}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the decision as JSON-ready values."""

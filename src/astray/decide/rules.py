@@ -1,6 +1,6 @@
 """One session against its policy: which level it has reached, and the decision about it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,12 +29,15 @@ _YOUNG = 0
 _LEVELS = list(Level)
 
 
+Explained = tuple[NDArray[np.float64] | None, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A session that may have reached a level: where it stands and the event it got there with.
 
-    `certified_score` is what of the score has been counted, and not extrapolated. `shares`
-    are those of its statistics in the score, `looks_like` is the kind of attack it is like.
+    `certified_score` is what of the score has been counted, and not extrapolated. `explain`
+    tells the shares of its statistics in the score, and the kind of attack it looks like.
     """
 
     record: NDArray[np.void]
@@ -44,8 +47,7 @@ class Candidate:
     score: float
     certified_score: float
     bits: NDArray[np.float32]
-    shares: NDArray[np.float64] | None = None
-    looks_like: str = ""
+    explain: Callable[[], Explained]
 
 
 @dataclass(slots=True)
@@ -167,9 +169,10 @@ class Rules:
         record = candidate.record
         session = event.session or f"{event.agent}@{clock.iso(int(record['start_us']))}"
         limit = policy.alert_score if level is Level.ALERT else policy.suspend_score
-        evidence = evidence_of(record, candidate.bits, candidate.findings, event, candidate.shares)
+        shares, looks_like = candidate.explain()
+        evidence = evidence_of(record, candidate.bits, candidate.findings, event, shares)
         if beyond is not None:
-            evidence = (limit_evidence(beyond, policy.limits, event),)
+            evidence, looks_like = (limit_evidence(beyond, policy.limits, event),), ""
         return Decision(
             id=decision_id(event.tenant, event.agent, session, policy.name, level),
             case=case_id(event.tenant, event.agent, session),
@@ -192,6 +195,7 @@ class Rules:
             mode=policy.mode,
             age_class=int(record["age"]),
             evidence=evidence,
+            looks_like=looks_like,
             **self._hashes,
         )
 

@@ -65,6 +65,7 @@ def _suspend(decision: Decision, expires_s: float, evidence: list[dict[str, Any]
         "limit": decision.limit,
         "reason": _cut(decision.reason, _SENTENCE_BYTES_MAX),
         "policy": _cut(decision.policy, _TERM_BYTES_MAX),
+        "looks_like": decision.looks_like,
         "evidence": evidence,
         "event_id": _cut(decision.event_id, _NAME_BYTES_MAX),
         "expires_at": _iso(expires_s),
