@@ -5,6 +5,7 @@ import pytest
 
 from astray.baseline.layout import BYTES, EVENTS, STATISTICS
 from astray.baseline.rehearsal import (
+    BURST,
     ENUMERATION,
     EXFILTRATION,
     FIRST_ROW,
@@ -122,7 +123,7 @@ def test_a_tenant_never_meets_another_ones_things():
 
     kinds = set((FIRST_ROW - rows["row"][rows["row"] <= FIRST_ROW]).tolist())
 
-    assert kinds == {NEW, ENUMERATION, EXFILTRATION}
+    assert kinds == {NEW, ENUMERATION, EXFILTRATION, BURST}
 
 
 def test_the_same_events_make_the_same_attacks():

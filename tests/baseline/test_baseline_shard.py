@@ -35,7 +35,7 @@ def _daily(days, agent="bot", sizes=(100,)):
 
 
 def _ended(records):
-    return [row for some in records for row in some.rows if row["row"] < 0]
+    return [row for some in records for row in some.rows if row["row"] == -1]
 
 
 @pytest.fixture(scope="module")
