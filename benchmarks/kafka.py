@@ -23,8 +23,9 @@ from astray.flow.engine import compile_kernels, run_flow
 from astray.flow.kafka.connecting import connect
 from astray.flow.kafka.link import Link
 from astray.flow.kafka.topics import consuming
+from astray.flow.reading import Reading
 from astray.flow.sinks import Calling, Collector, RejectsFile
-from astray.flow.sources import Reading, Sources
+from astray.flow.sources import Sources
 from astray.flow.steps import Context
 from harness import made_stream, report, timed
 from installation import any_broker, fill, topic_of

@@ -17,8 +17,9 @@ from astray.config import load_config
 from astray.flow.counters import Counters
 from astray.flow.dataflow import build_flow
 from astray.flow.engine import compile_kernels, run_flow
+from astray.flow.reading import Reading
 from astray.flow.sinks import Calling, Collector, RejectsFile
-from astray.flow.sources import Reading, Sources
+from astray.flow.sources import Sources
 from astray.flow.steps import Context
 from harness import made_stream, report, timed
 from plain_flow import run_plain

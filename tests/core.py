@@ -1,9 +1,11 @@
 """The core without an engine, as laws and examples drive it."""
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from astray.baseline.judgement import Judgement
 from astray.baseline.part import Part, part_of, windows_of
 from astray.baseline.records import Records
 from astray.baseline.settings import shard_settings
@@ -92,3 +94,10 @@ class Core:
     def dump(self) -> list[bytes]:
         """Return the whole state as bytes."""
         return [*(shard.dump() for shard in self.shards), self.decider.dump()]
+
+
+def say(shard: Shard, *judgements: Judgement) -> None:
+    """Tell a shard of verdicts."""
+    nothing = decoded(())
+    part = part_of(shard.number, nothing, np.zeros(0, np.intp), np.zeros(0, np.int64))
+    assert shard.assess(dataclasses.replace(part, judgements=judgements)) == []

@@ -205,6 +205,12 @@ MISTAKES = [
     ("[default_policy.limits]\ndenied_share = 1.0", "default_policy.limits.denied_share: input should be less than 1"),
     ('[default_policy]\nmatch = { agents = ["a"] }', "default_policy is everyone's; match belongs to a [[policy]]"),
     ('[store]\nurl = "mysql://x"', "store.url: should be sqlite:///FILE, postgresql+psycopg://USER@HOST/DATABASE, env:NAME or file:/path"),
+    ("[store]\nkeep_days = -1", "store.keep_days: should be a number of days up to 36,500, or 0: for ever"),
+    ("[store]\nkeep_days = nan", "store.keep_days: should be a number of days up to 36,500, or 0: for ever"),
+    ("[store]\nkeep_audit_days = inf", "store.keep_audit_days: should be a number of days up to 36,500, or 0: for ever"),
+    ('[store]\nkeep_days = "90"', "store.keep_days: input should be a valid number"),
+    ("[store]\nkeep_audit_days = 89", "store: keep_audit_days should be 0, for ever, or at least keep_days"),
+    ("[store]\nkeep_days = 0\nkeep_audit_days = 365", "store: keep_audit_days should be 0, for ever, or at least keep_days"),
     ('[[webhook]]\nurl = "idp"\nsecret = "env:A"', r"webhook.0.url: string should match pattern '^https?://[^/\s]+'"),
     ('[[webhook]]\nurl = "https://x"', "webhook.0.secret: is missing"),
     ('[[policy]]\nname = "a"\n[[policy]]\nname = "a"', "policy names must differ: a"),
@@ -475,6 +481,7 @@ def test_a_policy_inherits_neither_name_nor_match():
         ({"baseline": {"half_life_days": 20.0}}, True, True),
         ({"learning": {"suspicious_bits": 5.0}}, True, True),
         ({"reference": {"sessions_max": 40_000}}, True, True),
+        ({"detector": [{"name": "a", "model": "x"}]}, True, True),
         ({"default_policy": {"mode": "observe"}}, False, True),
         ({"policy": [{"name": "a"}]}, False, True),
         ({"webhook": [WEBHOOK]}, False, True),
@@ -501,7 +508,7 @@ def test_hashes_change_when_and_only_when_they_should(changes, model, config):
 
 def test_every_section_is_in_the_hashes_that_concern_it():
     """A section that is added later is thought of: it is in one list or the other."""
-    scoring = {"events", "sessions", "baseline", "learning", "reference"}
+    scoring = {"events", "sessions", "baseline", "learning", "reference", "detector"}
     acting = {
         "default_policy",
         "policy",

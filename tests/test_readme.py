@@ -11,6 +11,8 @@ import typer
 
 from astray.cli.main import app
 from astray.config import load_config
+from astray.detectors.features import FEATURES
+from astray.detectors.models import checked
 from astray.events import Event
 from astray.events.parse import parse_line
 from astray.respond.payload import suspend_body
@@ -61,7 +63,7 @@ def test_the_example_is_an_event():
 
 def test_the_example_is_a_configuration(tmp_path):
     """The configuration that is shown passes the check."""
-    (example,) = _blocks("toml")
+    (example, _) = _blocks("toml")
     file = tmp_path / "astray.toml"
     file.write_text(example)
 
@@ -69,6 +71,29 @@ def test_the_example_is_a_configuration(tmp_path):
 
     assert [policy.name for policy in config.policies] == ["payments", "default"]
     assert tomllib.loads(example)["webhook"][0]["name"] == config.webhook[0].name
+
+
+def test_the_examples_of_detectors_are_detectors(tmp_path):
+    """The tables that are shown make models; astray's own detector is one of river's."""
+    (_, example) = _blocks("toml")
+    code = next(block for block in _blocks("python") if "import Detector" in block)
+    file = tmp_path / "astray.toml"
+    file.write_text(example)
+    shown = {}
+
+    config = checked(load_config(file))
+    exec(compile(code, str(_README), "exec"), shown)  # noqa: S102 - what readers will run
+
+    assert [detector.name for detector in config.detector] == ["hst", "machine"]
+    assert shown["metric"].get() > 0.95
+    assert 0.0 < shown["odd"] <= 1.0
+
+
+def test_the_features_of_detectors_are_those_there_are():
+    """Every one is named, and so are those that are seen by default."""
+    told = _TEXT.partition("Features are numbers")[2].partition("Your own class")[0]
+
+    assert set(re.findall(r"`([a-z_]+)`", told)) - {"features"} == set(FEATURES)
 
 
 def test_the_payload_is_the_one_that_is_sent():

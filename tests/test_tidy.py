@@ -37,7 +37,9 @@ _ROOMS = [
 _ASIDE = {"alerts": "decide", "testing": "respond"}
 """Rooms beside the row, and the room up to which they may reach."""
 
-_COMMON = {"blob", "compiled", "config", "config_kafka", "errors"}
+_COMMON = {
+    "blob", "compiled", "config", "config_detectors", "config_kafka", "config_store", "errors",
+}  # fmt: skip
 """What every room may import."""
 
 _HOMES = {
@@ -49,11 +51,12 @@ _HOMES = {
     "rich": {"cli"},
     "numba": {"compiled.py"},
     "prometheus_client": {"flow"},
+    "river": {"detectors", "lab"},
 }
 """Where alone a library is imported."""
 
 _IMPURE = {"time", "random", "secrets", "os", "threading", "socket", "subprocess"}
-_PURE_ROOMS = {"events", "baseline", "calibrate", "decide", "alerts"}
+_PURE_ROOMS = {"events", "baseline", "detectors", "calibrate", "decide", "alerts"}
 
 
 def _tree(path):

@@ -16,7 +16,9 @@ from typing import Annotated, Any, Literal, Self
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from astray.config_detectors import Detectors
 from astray.config_kafka import Sink, Source
+from astray.config_store import Store
 from astray.errors import ConfigError
 
 Array = Field(strict=False)
@@ -44,21 +46,6 @@ def _listening(address: str | None) -> str | None:
         if found is None or int(found[2]) > _PORT_MAX:
             raise ValueError("should be HOST:PORT, such as 127.0.0.1:9464")
     return address
-
-
-_STORE = re.compile(r"sqlite://|postgresql(\+psycopg)?://|env:[A-Za-z_][A-Za-z0-9_]*$|file:.")
-_PASSWORD = re.compile(r"://[^@]*:.*@|[?&](ssl)?password=")
-
-
-def _store_place(url: str) -> str:
-    if not _STORE.match(url):
-        raise ValueError(
-            "should be sqlite:///FILE, postgresql+psycopg://USER@HOST/DATABASE, "
-            "env:NAME or file:/path"
-        )
-    if url.startswith("postgresql") and _PASSWORD.search(url):
-        raise ValueError("has a password: name where the whole URL is, env:NAME or file:/path")
-    return url
 
 
 class _Section(BaseModel):
@@ -98,6 +85,8 @@ class Learning(_Section):
 
     suspicious_bits: Positive
     quarantine_score: Annotated[float, Field(gt=0, le=180)]
+    quarantine_days: Annotated[float, Field(ge=0, le=3650)]
+    agreement: Annotated[float, Field(ge=0, le=1_000_000)]
 
 
 class Reference(_Section):
@@ -193,12 +182,6 @@ class Delivery(_Section):
     act_within_s: Positive
 
 
-class Store(_Section):
-    """The case store."""
-
-    url: Annotated[str, AfterValidator(_store_place)]
-
-
 class Alerts(_Section):
     """Where findings go."""
 
@@ -244,6 +227,7 @@ class Config(_Section):
     blindness: Blindness
     default_policy: Policy
     policy: Annotated[tuple[Policy, ...], Field(max_length=POLICIES_MAX - 1), Array] = ()
+    detector: Detectors = ()
     webhook: Annotated[tuple[Webhook, ...], Array] = ()
     delivery: Delivery
     store: Store
@@ -280,7 +264,7 @@ class Config(_Section):
     @property
     def model_hash(self) -> str:
         """Return a hash of what scores depend on."""
-        return self._hash({"events", "sessions", "baseline", "learning", "reference"})
+        return self._hash({"events", "sessions", "baseline", "learning", "reference", "detector"})
 
     @property
     def config_hash(self) -> str:
@@ -288,6 +272,7 @@ class Config(_Section):
         return self._hash(set(type(self).model_fields) - {"health", "blindness"})
 
     def _hash(self, sections: set[str]) -> str:
+        sections = sections if self.detector else sections - {"detector"}
         dumped = self.model_dump(mode="json", include=sections)
         return hashlib.sha256(orjson.dumps(dumped, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 

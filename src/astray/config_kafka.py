@@ -75,6 +75,7 @@ class KafkaSource(_Section):
 
     brokers: Names = ()
     topics: Names = ()
+    verdicts: Name | None = None
     group: Annotated[str, Field(min_length=1)]
     start: Annotated[str, BeforeValidator(_start)]
     on_gap: Literal["stop", "earliest", "latest"]

@@ -5,18 +5,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from astray.baseline.fusion import WEIGHT
 from astray.baseline.layout import STATISTICS
 from astray.baseline.rehearsal import EXFILTRATION, INJECTED, KINDS
 from astray.calibrate.fusing import (
     FOREIGN_MIN,
     REAL_MIN,
     Experts,
-    fused_of,
+    Fusion,
     is_time,
-    shares_of,
     teach,
 )
-from astray.calibrate.trees import BINS, TREES, binned, explain, grown, odds_of
+from astray.calibrate.trees import (
+    BINS,
+    NODES,
+    TREES,
+    binned,
+    explain,
+    grown,
+    masks_of,
+    odds_in,
+    sieve,
+)
+from astray.compiled import compiled, int64
 
 WIDTH = len(STATISTICS)
 NOVEL, LARGE = 1, 8
@@ -52,9 +63,49 @@ def experts():
 
 
 def odds(trees, bits):
-    """Return the log odds of sessions."""
-    return [odds_of.py_func(row, *trees) if hasattr(odds_of, "py_func") else odds_of(row, *trees)
-            for row in binned(bits)]  # fmt: skip
+    """Return the log odds of sessions, tree by tree from the root."""
+    return [
+        sum(walked(tree, values, row) for tree, values in zip(*trees, strict=True))
+        for row in binned(bits)
+    ]
+
+
+def walked(splits, values, session):
+    """Return the value of the leaf of a tree that a session comes to."""
+    node = 0
+    while node < NODES:
+        statistic, first = divmod(int(splits[node]), BINS)
+        is_right = splits[node] >= 0 and session[statistic] >= first
+        node = 2 * node + 2 if is_right else 2 * node + 1
+    return values[node]
+
+
+def fused_of(bits, folds, experts):
+    """Return the fused numbers of sessions."""
+    return Fusion(experts, bits.shape[1]).of(bits, folds)
+
+
+def shares_of(bits, fold, experts):
+    """Return the shares in the number of one session."""
+    return Fusion(experts, len(bits)).shares(bits, fold)
+
+
+@compiled
+def _read_off(sessions, masks, values, open_, odds):
+    for row in range(len(sessions)):
+        sieve(sessions[row], masks, open_)
+        odds[row] = odds_in(open_, values, int64(0))
+
+
+def test_a_tree_that_is_read_off_says_what_one_that_is_walked_does(trees):
+    """For sessions of all sorts the leaf is the same, so the log odds are, to the bit."""
+    splits, values = trees
+    sessions = np.concatenate((real_bits(300, 11), attack_bits(300, NOVEL, 12)))
+    found = np.zeros(600)
+
+    _read_off(binned(sessions), masks_of(splits, WIDTH), values, np.zeros(TREES, np.uint8), found)
+
+    assert found.tolist() == odds(trees, sessions)
 
 
 def test_trees_tell_what_differs(trees):
@@ -118,8 +169,9 @@ def test_without_experts_the_number_is_the_norm():
     fused = fused_of(bits, np.zeros(5, np.uint8), Experts.none())
     shares, likeness = shares_of(bits[0], 0, Experts.none())
 
-    assert fused == pytest.approx(np.linalg.norm(bits.astype(float), axis=1))
-    assert shares == pytest.approx(np.square(bits[0]) / np.square(bits[0]).sum(), rel=1e-5)
+    weighed = np.square(bits.astype(float)) * WEIGHT
+    assert fused == pytest.approx(np.sqrt(weighed.sum(axis=1)))
+    assert shares == pytest.approx(weighed[0] / weighed[0].sum(), rel=1e-5)
     assert likeness.sum() == 0.0
 
 
@@ -179,4 +231,4 @@ def test_experts_are_taught_anew_when_there_is_much_more():
         for before, experts in at.items()
     }
 
-    assert least == {0: 2 * REAL_MIN, 400: 100, 1000: 250, 100_000: 5000}
+    assert least == {0: 2 * REAL_MIN, 400: 200, 1000: 500, 100_000: 20_000}

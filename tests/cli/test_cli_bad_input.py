@@ -181,9 +181,11 @@ def test_a_recovery_directory_of_another_shard_count_is_refused(tmp_path, events
     )
 
     assert first.returncode == 0
-    assert complaints(result) == [
-        "astray: kept: holds the state of another configuration: shards is 4 there and 8 here"
-    ]
+    (said,) = complaints(result)
+    assert said == (
+        "astray: kept: holds the state of another configuration: shards is 4 there and 8 here; "
+        "`astray state reshard` makes a directory for this configuration of it"
+    )
     assert states(tmp_path / "kept") == before
 
 

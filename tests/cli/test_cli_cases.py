@@ -10,7 +10,7 @@ import pytest
 from astray.alerts.ocsf import finding
 from astray.decide.decision import Decision, Level, Mode, Withheld
 from astray.respond import WebhookOutbox
-from astray.store import Store
+from astray.store import Store, Terms
 from astray.testing import Receiver, make_decision
 from running import (
     SECRET,
@@ -96,7 +96,7 @@ def test_a_verdict_goes_from_one_store_to_another(tmp_path):
     first, second = (cases(there, "import-verdicts", "../here/verdicts.jsonl") for _ in range(2))
 
     lines = [orjson.loads(line) for line in (here / "verdicts.jsonl").read_bytes().splitlines()]
-    assert told.stderr.decode() == f"{WITHHELD.case}: false_positive, {lines[2]['id']}\n"
+    assert told.stderr.decode().startswith(f"{WITHHELD.case}: false_positive, {lines[2]['id']}; ")
     assert printed == (here / "verdicts.jsonl").read_bytes()
     assert exported.stderr == b"verdicts.jsonl: 3 verdicts\n"
     assert [line["sequence"] for line in lines] == [1, 2, 3]
@@ -244,3 +244,22 @@ def test_people_suspend_and_release_while_astray_runs(tmp_path, receiver):
         ("kim", "release"),
     ]
     assert {attempt.flaw for attempt in receiver.attempts} == {None}
+
+
+def test_what_was_removed_can_be_seen(tmp_path):
+    """When, how much and under which terms; the case itself is not there any more."""
+    gone = make_decision(level=Level.ALERT, mode=Mode.OBSERVE)
+    kept(tmp_path, gone)
+    before = cases(tmp_path, "removed").stdout
+    now_s = time.time()
+    with Store.open(f"sqlite:///{tmp_path}/cases.db") as store:
+        store.remove_cases(Terms(before_s=now_s), now_s)
+
+    (told,) = cases(tmp_path, "removed").stdout.decode().splitlines()
+    (as_json,) = cases(tmp_path, "removed", "--json").stdout.splitlines()
+    (said,) = complaints(cases(tmp_path, "show", gone.case))
+
+    assert before == b""
+    assert told.endswith(": alerts 1, decisions 1, cases 1")
+    assert orjson.loads(as_json)["who"] == "astray"
+    assert said == f"astray: {gone.case}: there is no such case in the case store"

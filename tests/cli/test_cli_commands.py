@@ -7,10 +7,11 @@ import tomllib
 import orjson
 import pytest
 
+from astray.alerts.ocsf import finding
 from astray.config import default_toml
-from astray.respond import secret_from
+from astray.respond import Endpoint, WebhookOutbox, secret_from
 from astray.store import Store
-from astray.testing import Receiver
+from astray.testing import Receiver, make_decision
 from running import SECRET, WAIT_S, WHSEC, complaints, invoked, rows, started
 
 SMALL = ("--agents", "4", "--days", "2", "--seed", "1")
@@ -218,11 +219,43 @@ def test_a_webhook_that_is_not_there_is_not_enabled(tmp_path):
     configured = invoked("webhook", "enable", "soar", "--store", url, "--config", config)
 
     (said,) = complaints(result)
-    assert said.startswith("astray: ipd: no webhook of that name is configured, and none is off")
+    assert said.startswith("astray: ipd: no webhook of that name is configured, and the case store")
     assert said.endswith("; there are: idp (off: 410 Gone), soar")
-    assert (configured.returncode, configured.stderr) == (0, b"soar: enabled\n")
+    assert (configured.returncode, configured.stderr) == (0, b"soar: was not off\n")
     with Store.open(url) as store:
         assert store.counts(2.0).disabled == {"idp": "410 Gone"}
+
+
+def test_a_webhook_is_known_without_its_configuration(tmp_path):
+    """What something was sent to, or was once off, has a name in the case store."""
+    url = f"sqlite:///{tmp_path}/cases.db"
+    endpoint = Endpoint("default", "https://idp.example.com", (SECRET,))
+    with Store.open(url) as store:
+        store.record([make_decision()], WebhookOutbox([endpoint], finding), 1.0)
+        store.disable_endpoint("siem", "410 Gone", 1.0)
+        store.enable_endpoint("siem")
+
+    sent = invoked("webhook", "enable", "default", "--store", url)
+    once_off = invoked("webhook", "enable", "siem", "--store", url)
+    (said,) = complaints(invoked("webhook", "enable", "soar", "--store", url))
+
+    assert (sent.returncode, sent.stderr) == (0, b"default: was not off\n")
+    assert (once_off.returncode, once_off.stderr) == (0, b"siem: was not off\n")
+    assert said.endswith("; there are: default, siem")
+
+
+def test_a_webhook_is_enabled_while_a_run_has_the_store(tmp_path):
+    """Nobody stops watching for it; and where there is no store none is made."""
+    url = f"sqlite:///{tmp_path}/cases.db"
+    with Store.open(url) as store:
+        store.disable_endpoint("idp", "410 Gone", 1.0)
+        result = invoked("webhook", "enable", "idp", "--store", url)
+        disabled = store.counts(2.0).disabled
+    (said,) = complaints(invoked("webhook", "enable", "idp", cwd=tmp_path))
+
+    assert (result.returncode, result.stderr, disabled) == (0, b"idp: enabled\n", {})
+    assert said == "astray: there is no case store astray.db"
+    assert not (tmp_path / "astray.db").exists()
 
 
 def test_listening_verifies_and_prints():

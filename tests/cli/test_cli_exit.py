@@ -109,6 +109,33 @@ def test_a_stop_before_the_sources_are_open_is_heeded(number, nobody, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("command", "number", "code", "said"),
+    [
+        ("run", signal.SIGTERM, 0, "asked to stop before anything was begun\n"),
+        ("run", signal.SIGINT, 0, "asked to stop before anything was begun\n"),
+        ("replay", signal.SIGTERM, -signal.SIGTERM, ""),
+    ],
+)
+def test_a_run_heeds_a_stop_while_it_is_still_being_loaded(command, number, code, said):
+    """Its libraries take seconds; a command that is to come to an end has not come to it."""
+    program = (
+        "import sys, time, astray.cli\n"
+        "assert not {'numpy', 'numba', 'bytewax', 'sqlalchemy'} & set(sys.modules)\n"
+        "print('loading', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, command], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.readline()
+
+    process.send_signal(number)
+    _, err = process.communicate(timeout=WAIT_S)
+
+    assert (process.returncode, err.decode()) == (code, said)
+
+
 _ALONE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 

@@ -2,14 +2,29 @@
 
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import orjson
 import pytest
 
+from astray.decide.verdict import Said, Verdict
 from astray.events import Event
+from astray.store import Outcome, Store, Terms
 from astray.testing import Receiver
-from running import SECRET, WHSEC, alerts, astray, complaints, invoked, lines, rows
+from running import (
+    SECRET,
+    WHSEC,
+    alerts,
+    astray,
+    complaints,
+    invoked,
+    lines,
+    rows,
+    started,
+    stopped,
+    until,
+)
 from strategies import NOW_US
 
 SECOND_US = 1_000_000
@@ -197,3 +212,60 @@ def test_a_damaged_note_of_the_past_is_refused(content, watch):
     said = f"astray: {note}: damaged; restore it, or remove it to act on new events only"
     assert complaints(result, 1) == [said]
     assert watch.sent() == set()
+
+
+def remove_everything(store: Path) -> None:
+    """Have somebody confirm every suspension, and remove what is closed then."""
+    now_s = time.time()
+    with Store.open(f"sqlite:///{store}") as opened:
+        for case in opened.cases(100):
+            if case.suspension is not None:
+                right = Verdict(case.case_id, Said.TRUE_POSITIVE, "kim", int(now_s * 1e6))
+                assert opened.judge(right, now_s) is Outcome.DONE
+        opened.remove_cases(Terms(now_s + 1, now_s + 1), now_s)
+
+
+def test_an_old_recovery_directory_has_nobody_suspended_again(tmp_path):
+    """What it leads back to has been removed from the case store; what comes later it stops."""
+    with Receiver([SECRET]) as receiver:
+        watch = Watch(tmp_path, receiver)
+        watch.events.write_bytes(session("first", 1, 1))
+        assert watch.run(5).returncode == 0
+        shutil.copytree(watch.recovery, tmp_path / "long ago")
+        with watch.events.open("ab") as file:
+            file.write(LONG_AGO)
+        watch.run(5)
+        assert watch.sent() == {"loud"}
+        remove_everything(watch.store)
+        assert rows(watch.store, "SELECT * FROM cases") == []
+        shutil.rmtree(watch.recovery)
+        (tmp_path / "long ago").rename(watch.recovery)
+        with watch.events.open("ab") as file:
+            file.write(session("later", 6, 240))
+
+        result = watch.run(5)
+
+        assert result.returncode == 0, result.stderr.decode()
+        assert watch.sent() == {"later"}
+        assert watch.reasons() == {"loud": "past"}
+
+
+@pytest.mark.slow
+def test_a_run_removes_what_is_old_while_it_lasts(tmp_path):
+    """Some seconds after its start, from the store that it writes, and says so in the audit."""
+    with Receiver([SECRET]) as receiver:
+        watch = Watch(tmp_path, receiver)
+        watch.events.write_bytes(LONG_AGO)
+        watch.run(5, "--mode", "observe")
+        assert watch.reasons() == {"loud": "observe"}
+        config = tmp_path / "short.toml"
+        config.write_text("[store]\nkeep_days = 0.00001\n")
+        store = f"sqlite:///{watch.store}"
+        options = ("--source", watch.events, "--store", store, "--config", config, "--follow")
+        process = started("run", *options, cwd=tmp_path)
+
+        until(lambda: not rows(watch.store, "SELECT * FROM cases"), "a sweep")
+        stopped(process)
+
+    (told,) = invoked("cases", "removed", "--store", store, cwd=tmp_path).stdout.splitlines()
+    assert told.endswith(b": alerts 1, decisions 1, cases 1")

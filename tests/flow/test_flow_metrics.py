@@ -32,7 +32,7 @@ from astray.flow.sinks import Calling, Collector, RejectsFile
 from astray.flow.sources import Reading, Sources, reader_of
 from astray.flow.steps import Context
 from astray.respond import Dispatcher, Endpoint, RetryPolicy, WebhookOutbox
-from astray.store import Store
+from astray.store import TABLES, Store
 from astray.testing import ScriptedTransport, make_decision, make_secret
 from running import lines
 from strategies import NOW_US
@@ -53,7 +53,8 @@ METRICS = {
     "astray_source_lag_bytes", "astray_source_lag_messages", "astray_source_messages_lost_total",
     "astray_agents", "astray_events_redelivered_total", "astray_sessions_opened_total",
     "astray_sessions_cut_total", "astray_sessions_quarantined_total", "astray_lessons_lost_total",
-    "astray_agents_evicted_total", "astray_state_bytes", "astray_snapshot_seconds_count",
+    "astray_agents_evicted_total", "astray_sessions_released_total",
+    "astray_sessions_unkept_total", "astray_verdicts_total", "astray_verdicts_unmatched_total", "astray_state_bytes", "astray_snapshot_seconds_count",
     "astray_snapshot_seconds_sum", "astray_snapshot_longest_seconds", "astray_snapshot_bytes_total",
     "astray_session_score_bucket", "astray_session_score_count", "astray_session_score_sum",
     "astray_sessions_total", "astray_sessions_reaching_total",
@@ -61,12 +62,13 @@ METRICS = {
     "astray_reference_certified_ratio", "astray_decisions_total", "astray_withheld_total",
     "astray_webhook_breaker_open", "astray_store_up", "astray_cases", "astray_suspensions",
     "astray_deliveries", "astray_outbox_deliveries", "astray_outbox_oldest_seconds",
-    "astray_webhook_disabled", "astray_silences",
+    "astray_webhook_disabled", "astray_silences", "astray_webhook_attempts_total",
+    "astray_decider_state_bytes", "astray_store_removed_rows_total",
 }  # fmt: skip
 
 LABELS = {
     "version", "model", "config", "reason", "source", "le", "score", "age", "level", "webhook",
-    "state", "kind",
+    "state", "kind", "outcome", "table",
 }  # fmt: skip
 
 
@@ -190,6 +192,7 @@ def test_what_has_not_happened_is_zero(site):
         "astray_suspensions": {"requested", "delivered", "failed", "expired", "released"},
         "astray_deliveries": {"pending", "delivered", "failed", "expired"},
         "astray_silences": {"source", "agent", "action", "agents", "actions"},
+        "astray_store_removed_rows_total": set(TABLES),
         "astray_reference_sessions": {"young", "growing", "settled"},
     }.items():
         assert {key[1]: value for key, value in values.items() if key[0] == name} == dict.fromkeys(
@@ -363,6 +366,9 @@ def test_a_receiver_that_nothing_gets_through_to_is_told(site):
 
     assert (before, values["astray_webhook_breaker_open", "idp"]) == (0.0, 1.0)
     assert values["astray_webhook_disabled", "idp"] == 1.0
+    assert {
+        key[1]: value for key, value in values.items() if key[0] == "astray_webhook_attempts_total"
+    } == {"delivered": 0.0, "retry": 2.0, "refused": 0.0, "gone": 0.0}
     assert values["astray_outbox_deliveries",] == values["astray_deliveries", "pending"] == 1.0
     assert 60.0 <= values["astray_outbox_oldest_seconds",] < 120.0
     assert values["astray_cases", "suspend"] == values["astray_suspensions", "requested"] == 1.0
@@ -421,6 +427,8 @@ def test_what_a_run_counts_is_told(tmp_path):
     assert values["astray_reference_certified_ratio", "young"] == pytest.approx(1 / 31)
     assert values["astray_reference_certified_ratio", "settled"] == 1.0
     assert values["astray_state_bytes",] > 10_000
+    tables = [decider.size_bytes for decider in site.counters.deciders]
+    assert values["astray_decider_state_bytes",] == sum(tables) > 10_000
     assert values["astray_snapshot_seconds_count",] >= 2
     longest_s, sum_s = (
         values["astray_snapshot_longest_seconds",],

@@ -99,8 +99,23 @@ def test_all_differences_are_said_at_once(tmp_path):
         opened(tmp_path, config)
 
     assert str(caught.value).endswith(
-        ": shards is 4 there and 2 here; shard_by is 'group' there and 'agent' here"
+        ": shards is 4 there and 2 here; shard_by is 'group' there and 'agent' here; "
+        "`astray state reshard` makes a directory for this configuration of it"
     )
+
+
+def test_resharding_is_named_where_it_helps(tmp_path):
+    """Not where the state differs in what it does not change."""
+    opened(tmp_path)
+    mark = tmp_path / "astray.json"
+    mark.write_bytes(orjson.dumps({**orjson.loads(mark.read_bytes()), "tenant_keys": 2}))
+    config = load_config(overrides={"events": {"shards": 2}})
+
+    with pytest.raises(RecoveryError) as caught:
+        opened(tmp_path, config)
+
+    assert "shards is 4 there and 2 here; tenant_keys is 2" in str(caught.value)
+    assert "astray state reshard" not in str(caught.value)
 
 
 def test_thresholds_are_no_part_of_the_address(tmp_path):

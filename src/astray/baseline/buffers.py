@@ -103,7 +103,13 @@ UNITS = 25
     RECENT_DONORS_USED,
     N_ENDED,
     REHEARSED_PER_MILLION,
-) = range(15)
-COUNTERS = 15
+    KEPT_USED,
+    N_UNKEPT,
+    N_JUDGED,
+    N_UNMATCHED,
+    N_RELEASED,
+) = range(20)
+COUNTERS = 20
 """The `N_` ones count for ever; the `_USED` ones are fill levels. `DONORS_NEXT` is the place of
-the next donor; of a million sessions so many are rehearsed on."""
+the next donor; of a million sessions so many are rehearsed on. Verdicts that found no session
+are `N_UNMATCHED`; sessions that left quarantine without one are `N_RELEASED`."""

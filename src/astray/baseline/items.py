@@ -42,7 +42,17 @@ from astray.baseline.layout import (
     USE,
 )
 from astray.baseline.learning import mass_of, mass_place
-from astray.baseline.pages import Pages, add, find, fingerprint, set_note, set_weight, weight_at
+from astray.baseline.pages import (
+    EXCUSED_NOTE,
+    Pages,
+    add,
+    find,
+    fingerprint,
+    note_at,
+    set_note,
+    set_weight,
+    weight_at,
+)
 from astray.compiled import float64, inner, int64
 from astray.events.ids import mix
 
@@ -93,6 +103,9 @@ def _new_item(
     found: Any,
 ) -> float:
     """Return the bits of an item that is new to the agent, and describe it in `found`."""
+    known = find(pages, group, item)
+    if known >= 0 and note_at(pages, known) == EXCUSED_NOTE:
+        return 0.0
     rate = _rate(agent, group, int64(session["age"]), channel, window)
     bits = novelty_bits(rate, session["items_new"][channel])
     session["items_new"][channel] += 1
@@ -100,7 +113,7 @@ def _new_item(
     found["rate"] = rate
     found["peer_rate"] = _rate(group, fleet, int64(0), channel, window)
     further = 0.0
-    if _weight_of(pages, group, item, window) <= settings["known_weight"]:
+    if weight_at(pages, known) / window["weight"] <= settings["known_weight"]:
         found["level"] = 1
         further = peer_bits(found["peer_rate"], rate, session["items_new_to_peers"][channel])
         session["items_new_to_peers"][channel] += 1

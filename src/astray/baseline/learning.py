@@ -27,10 +27,10 @@ from astray.compiled import float64, inner, int64
 SUSPICIOUS_UNITS = 3
 """What a suspicious session teaches: three such make an item known."""
 
-_NEWS_MAX = 3
+NEWS_MAX = 3
 """New items of one session that count towards a rate of novelty: a flood cannot buy calm."""
 
-_SPREADS_MAX = 3.0
+SPREADS_MAX = 3.0
 _FIXED = 65536.0
 _DAY_US = 86_400_000_000
 _DAYS = 65_535
@@ -70,16 +70,19 @@ def fused_bits(session: Any, ranks: Ranks, scratch: NDArray[np.float32]) -> floa
 
 
 @inner
-def ranked_units(
-    session: Any, ranks: Ranks, recent: Tally, scratch: NDArray[np.float32], settings: Any
-) -> int:
-    """Count the session for the shard's ranking; return how much it may teach, in units."""
+def ranked_bits(session: Any, ranks: Ranks, recent: Tally, scratch: NDArray[np.float32]) -> float:
+    """Count the session for the shard's ranking; return how rare it is, in bits."""
     age = session["age"]
     for statistic in range(len(STATISTICS)):
         recent[age, statistic, session["bin"][statistic]] += 1
     fused = fused_place(session, ranks, scratch)
     recent[age, len(STATISTICS), fused] += 1
-    bits = ranks[age, len(STATISTICS), fused]
+    return ranks[age, len(STATISTICS), fused]
+
+
+@inner
+def units_of(bits: float, settings: Any) -> int:
+    """Return how much a session that is so rare may teach, in units."""
     if bits >= settings["quarantine_bits"]:
         return 0
     return SUSPICIOUS_UNITS if bits >= settings["suspicious_bits"] else UNITS
@@ -143,9 +146,9 @@ def _learn_rates(
     age = session["age"]
     for channel in range(NOVELTY_CHANNELS):
         draws = session["items"][channel]
-        news = min(session["items_new"][channel], _NEWS_MAX)
-        news_to_peers = min(session["items_new_to_peers"][channel], _NEWS_MAX)
-        news_to_fleet = min(session["items_new_to_fleet"][channel], _NEWS_MAX)
+        news = min(session["items_new"][channel], NEWS_MAX)
+        news_to_peers = min(session["items_new_to_peers"][channel], NEWS_MAX)
+        news_to_fleet = min(session["items_new_to_fleet"][channel], NEWS_MAX)
         agent["draws"][channel] += draws * weight
         agent["news"][channel] += news * weight
         group["child_draws"][age, channel] += draws * units
@@ -165,7 +168,7 @@ def _learn_totals(session: Any, agent: Any, group: Any, units: int, weight: floa
     for total in range(len(TOTALS)):
         value = math.log1p(session["total"][total])
         location = float64(session["expected"][total])
-        reach = _SPREADS_MAX * float64(session["spread"][total])
+        reach = SPREADS_MAX * float64(session["spread"][total])
         value = min(max(value, location - reach), location + reach)
         mean = float64(agent["mean"][total])
         step = value - mean

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from astray.baseline.buffers import COUNTERS, EVIDENCE, PENDING, RECORD, WINDOW
 from astray.baseline.index import Index, build_index
+from astray.baseline.kept import KEPT, KEPT_ROWS_MIN
 from astray.baseline.layout import ATOM, ATOM_RESOURCES, DONOR, OWNER, PLAYED_MAX, SESSION, TAUGHT
 from astray.baseline.pages import Pages, new_pages
 from astray.baseline.ranking import Ranks, Tally, new_tally, rank_bins
@@ -52,6 +53,7 @@ class Memory(NamedTuple):
     evidence: NDArray[Any]
     donors: NDArray[Any]
     recent_donors: NDArray[Any]
+    kept: NDArray[Any]  # ended sessions that somebody may still judge
     plan: NDArray[Any]  # the atoms of a rehearsed attack ...
     pseudo: NDArray[Any]  # ... its session, after an empty one, and its event
     pseudo_event: NDArray[Any]
@@ -78,12 +80,15 @@ class Memory(NamedTuple):
             pending=np.zeros(0, PENDING),
             donors=np.zeros(DONORS, DONOR),
             recent_donors=np.zeros(RECENT_DONORS, DONOR),
+            kept=np.zeros(0, KEPT),
         )
 
     @classmethod
     def around(cls, **kept: Any) -> Self:
         """Return the memory around what a snapshot keeps: the rest follows from it."""
         pending = longer(kept.pop("pending"), PENDING_ROWS_MIN)
+        judged = kept.pop("kept")
+        judged = longer(judged, max(1 << len(judged).bit_length(), KEPT_ROWS_MIN))
         ranks = np.zeros(kept["tally"].shape, np.float32)
         rank_bins(kept["tally"], ranks)
         return cls(
@@ -94,6 +99,7 @@ class Memory(NamedTuple):
             records=np.zeros(_RECORDS_MAX, RECORD),
             evidence=np.zeros(_EVIDENCE_MAX, EVIDENCE),
             pending=pending,
+            kept=judged,
             plan=np.zeros(PLAYED_MAX, ATOM),
             pseudo=np.zeros(2, SESSION),
             pseudo_event=np.zeros(1, EVENT),

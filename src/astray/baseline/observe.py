@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from astray.baseline.buffers import (
     EVIDENCE_USED,
+    KEPT_USED,
     N_CUT,
     N_EVENTS,
     N_OPENED,
@@ -21,8 +22,9 @@ from astray.baseline.buffers import (
 )
 from astray.baseline.index import drop_row, find_row, put_row
 from astray.baseline.items import add_items
+from astray.baseline.kept import KEPT_MARGIN, keep
 from astray.baseline.layout import BYTES, DENIALS, EVENTS, SEEN_MAX
-from astray.baseline.learning import fused_bits, learn, ranked_units
+from astray.baseline.learning import fused_bits, learn, ranked_bits, units_of
 from astray.baseline.memory import AGENTS, GROUPS, SESSIONS, Memory
 from astray.baseline.pages import release, used_pages
 from astray.baseline.ranking import age_class
@@ -99,6 +101,7 @@ def _few_buffers(memory: Memory) -> int:
         counters[RECORDS_USED] + _RECORDS_MARGIN > len(memory.records)
         or counters[EVIDENCE_USED] + _EVIDENCE_MARGIN > len(memory.evidence)
         or counters[PENDING_USED] + _PENDING_MARGIN > len(memory.pending)
+        or counters[KEPT_USED] + KEPT_MARGIN > len(memory.kept)
     ):
         return FULL
     return DONE
@@ -149,12 +152,39 @@ def _append(sessions: NDArray[Any], agent: Any, row: int) -> None:
 
 
 @inner
+def _beyond_limits(session: Any, settings: Any) -> bool:
+    """Return whether a value is beyond the lowest hard limit that any policy sets for it."""
+    total = session["total"]
+    return (
+        session["minute_events_most"] > settings["limit_minute"]
+        or total[EVENTS] > settings["limit_events"]
+        or total[BYTES] > settings["limit_bytes"]
+        or session["last_us"] - session["start_us"] > settings["limit_length_us"]
+        or (
+            total[DENIALS] > settings["limit_denied"] * total[EVENTS]
+            and total[EVENTS] >= settings["limit_denied_events"]
+        )
+    )
+
+
+@inner
+def _may_be_judged(session: Any, bits: float, settings: Any) -> bool:
+    """Return whether a session was suspicious, or may have been reported for something else."""
+    return (
+        bits >= min(settings["report_bits"], settings["suspicious_bits"])
+        or session["tags"] != _NONE
+        or _beyond_limits(session, settings)
+    )
+
+
+@inner
 def end_session(memory: Memory, settings: Any, scratch: NDArray[np.float32], row: int) -> None:
     """End a session: rank it, report it, learn it if it looks clean, and free its row."""
     session = memory.sessions[row]
     agent = memory.agents[session["agent"]]
     group = memory.groups[agent["parent"]]
-    units = ranked_units(session, memory.ranks, memory.recent, scratch, settings)
+    bits = ranked_bits(session, memory.ranks, memory.recent, scratch)
+    units = units_of(bits, settings)
     report(memory.records, memory.counters, session, agent, group, int64(-1), session["last_us"])
     rehearse(memory, settings, session, agent, group)
     learn(
@@ -163,7 +193,11 @@ def end_session(memory: Memory, settings: Any, scratch: NDArray[np.float32], row
     )  # fmt: skip
     _unlink(memory.sessions, agent, session)
     drop_row(memory.session_index, session["key"])
-    release(memory.pages, session)
+    if _may_be_judged(session, bits, settings):
+        weight = memory.window[0]["weight"]
+        keep(memory.kept, memory.counters, memory.pages, session, agent, units, weight)
+    else:
+        release(memory.pages, session)
     session["key"] = 0
     session["run"] = memory.vacant[SESSIONS]
     memory.vacant[SESSIONS] = row
@@ -195,22 +229,6 @@ def _redelivered(agent: Any, event: np.uint64) -> bool:
     agent["seen"][agent["seen_next"]] = short
     agent["seen_next"] = (agent["seen_next"] + 1) % SEEN_MAX
     return False
-
-
-@inner
-def _beyond_limits(session: Any, settings: Any) -> bool:
-    """Return whether a value is beyond the lowest hard limit that any policy sets for it."""
-    total = session["total"]
-    return (
-        session["minute_events_most"] > settings["limit_minute"]
-        or total[EVENTS] > settings["limit_events"]
-        or total[BYTES] > settings["limit_bytes"]
-        or session["last_us"] - session["start_us"] > settings["limit_length_us"]
-        or (
-            total[DENIALS] > settings["limit_denied"] * total[EVENTS]
-            and total[EVENTS] >= settings["limit_denied_events"]
-        )
-    )
 
 
 @inner

@@ -33,6 +33,9 @@ PAGE = np.dtype(
 Pages = NDArray[Any]
 """A structured array of `PAGE`."""
 
+EXCUSED_NOTE = 1
+"""In the table of a group: nobody of it finds this item new, as somebody has said so."""
+
 _USED = WAYS - 1
 _HALF = np.uint64(32)
 _SALT = np.uint64(0xA24BAED4963EE407)

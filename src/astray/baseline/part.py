@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from astray.baseline.judgement import Judgement
 from astray.events import Decoded
 
 NO_TAGS = np.zeros(0, np.uint64)
@@ -26,12 +27,14 @@ class Part:
     tags: NDArray[np.uint64]
     window_us: NDArray[np.int64]
     windows_us: NDArray[np.int64]
+    judgements: tuple[Judgement, ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Cross to another process without what is not the shard's own."""
         tags = self.tags[self.order] if len(self.tags) else self.tags
         decoded, order = self.decoded.only(self.order), np.arange(len(self.order))
-        return Part, (self.shard, decoded, order, tags, self.window_us, self.windows_us)
+        windows_us, judgements = self.windows_us, self.judgements
+        return Part, (self.shard, decoded, order, tags, self.window_us, windows_us, judgements)
 
 
 def windows_of(decoded: Decoded, length_us: int) -> NDArray[np.int64]:
@@ -50,3 +53,10 @@ def part_of(
     """Return the part of a chunk whose events have these windows."""
     starts = np.flatnonzero(np.diff(window_us, prepend=-1))
     return Part(shard, decoded, order, tags, window_us[order], window_us[starts])
+
+
+def told_to(shard: int, decoded: Decoded) -> Part:
+    """Return the part of a chunk of verdicts: all of them; no time passes in it."""
+    nothing = np.zeros(0, np.intp)
+    no_windows = np.zeros(0, np.int64)
+    return Part(shard, decoded, nothing, NO_TAGS, no_windows, no_windows, decoded.judgements)

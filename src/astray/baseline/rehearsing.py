@@ -30,7 +30,7 @@ from astray.baseline.rehearsal import (
 )
 from astray.baseline.reporting import report
 from astray.baseline.session import begin
-from astray.compiled import inner, int64
+from astray.compiled import float64, inner, int64
 from astray.events.ids import mix
 
 REHEARSALS_MAX = 4
@@ -41,15 +41,20 @@ _SESSIONS = 4096
 
 _SHARE_MIN = 1 / 32
 _MILLION = 1e6
+_SEVERAL = np.uint64(0)
+_HIGH = np.uint64(56)
 
 
 @inner
 def _content(session: Any) -> np.uint64:
     """Return an id of when a session began and what it did, whatever its agent is called."""
-    content = np.uint64(session["start_us"])
+    content = mix(session["tenant"], np.uint64(session["start_us"]))
     for place in range(int64(session["atoms_used"])):
         atom = session["atoms"][place]
         content = mix(content ^ atom["action"], atom["resource"][0])
+        content = mix(content ^ atom["source"], atom["resource"][1] ^ np.uint64(atom["gap_us"]))
+        size = np.uint64(float64(atom["bytes"])) ^ (np.uint64(atom["outcome"]) << _HIGH)
+        content = mix(content ^ size, np.uint64(float64(atom["count"])))
     return content
 
 
@@ -57,7 +62,14 @@ def _content(session: Any) -> np.uint64:
 def _keep_donor(memory: Memory, session: Any, agent: Any, order: np.uint64) -> None:
     """Keep a session among the window's candidates: those of the lowest order stay."""
     counters, recent = memory.counters, memory.recent_donors
+    group = memory.groups[agent["parent"]]["key"]
     place = int64(counters[RECENT_DONORS_USED])
+    for other in range(place):
+        if recent[other]["order"] == order:  # the same has been done already: by several, then
+            is_own = recent[other]["agent"] == agent["key"]
+            recent[other]["agent"] = agent["key"] if is_own else _SEVERAL
+            recent[other]["group"] = group if recent[other]["group"] == group else _SEVERAL
+            return
     if place == len(recent):
         place = 0
         for other in range(len(recent)):
@@ -70,7 +82,7 @@ def _keep_donor(memory: Memory, session: Any, agent: Any, order: np.uint64) -> N
     donor = recent[place]
     donor["tenant"] = session["tenant"]
     donor["agent"] = agent["key"]
-    donor["group"] = memory.groups[agent["parent"]]["key"]
+    donor["group"] = group
     donor["order"] = order
     donor["atoms_used"] = session["atoms_used"]
     for atom in range(ATOMS_MAX):

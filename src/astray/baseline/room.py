@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from astray.baseline.buffers import N_EVICTED, N_PENDING_LOST, PENDING_USED
 from astray.baseline.index import drop_row
+from astray.baseline.keeping import forget_agents, with_room_to_keep
 from astray.baseline.memory import (
     AGENTS,
     GROUPS,
@@ -58,7 +59,7 @@ def make_room(memory: Memory, settings: ShardSettings, shortage: int) -> Memory:
             return with_more_rows(memory, AGENTS, settings.agents_max)
         _evict_agents(memory)
         return memory
-    return _with_short_pending(memory)
+    return with_room_to_keep(_with_short_pending(memory))
 
 
 def _with_short_pending(memory: Memory) -> Memory:
@@ -90,7 +91,9 @@ def _evict_agents(memory: Memory) -> None:
     credit = np.minimum(agents["sessions"], _SESSIONS_COUNTED_MAX).astype(np.int64)
     worth_us = (agents["last_us"] + credit * _DAY_US)[resting]
     count = max(len(resting) // _SHARE_LEAVING, 1)
-    for row in resting[np.argsort(worth_us, kind="stable")[:count]].tolist():
+    leaving = resting[np.argsort(worth_us, kind="stable")[:count]]
+    forget_agents(memory, agents["key"][leaving])
+    for row in leaving.tolist():
         agent = agents[row]
         with np.errstate(over="ignore"):
             drop_row(memory.agent_index, agent["key"])

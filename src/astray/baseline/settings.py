@@ -19,13 +19,19 @@ _EVIDENCE_BITS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class ShardSettings:
-    """What a shard needs of the configuration; `loop` is one record of `buffers.SETTINGS`."""
+    """What a shard needs of the configuration; `loop` is one record of `buffers.SETTINGS`.
+
+    What is in quarantine for `quarantine_us`, or is known to peers by `agreement` agents and
+    days, comes out of it; 0: never.
+    """
 
     loop: NDArray[Any]
     window_us: int
     half_life_us: int
     agents_max: int
     sessions_max: int
+    quarantine_us: int = 0
+    agreement: float = 0.0
 
 
 def shard_settings(config: Config, limits: Mapping[str, float]) -> ShardSettings:
@@ -54,4 +60,6 @@ def shard_settings(config: Config, limits: Mapping[str, float]) -> ShardSettings
         half_life_us=int(baseline.half_life_days * _DAY_US),
         agents_max=baseline.agents_max,
         sessions_max=baseline.sessions_max,
+        quarantine_us=int(config.learning.quarantine_days * _DAY_US),
+        agreement=config.learning.agreement,
     )

@@ -15,6 +15,7 @@ from astray.baseline import snapshot, turn
 from astray.baseline.activity import Activity
 from astray.baseline.buffers import EVIDENCE_USED, PENDING_USED, RECORD, RECORDS_USED
 from astray.baseline.findings import Findings
+from astray.baseline.judging import Judging
 from astray.baseline.layout import STATISTICS
 from astray.baseline.memory import SESSIONS, Memory
 from astray.baseline.observe import DONE, observe, report_open
@@ -45,6 +46,7 @@ class Shard:
         self.waiting = Waiting(sources)
         self.memory = Memory.new()
         self.findings = Findings()
+        self.judging = Judging()
         self._activity = Activity()
         self._scratch = np.zeros(len(STATISTICS), np.float32)
 
@@ -65,7 +67,10 @@ class Shard:
         move the shard's window.
         """
         out: list[Records] = []
-        self.waiting.add(part)
+        if part.judgements:
+            self.judging.hear(part.judgements)
+        else:
+            self.waiting.add(part)
         while True:
             for due in self.waiting.due(self.window_us):
                 self._observe(due, out)
@@ -145,6 +150,7 @@ class Shard:
         turn.fold_taught(self.memory)
         turn.fold_ranking(self.memory)
         fold_donors(self.memory)
+        self.memory = self.judging.turn(self.memory, self.settings, first_us)
         self._enter(first_us, out)
 
     def _end_idle(self, now_us: int, out: list[Records]) -> None:
@@ -184,14 +190,15 @@ class Shard:
 
     def dump(self) -> bytes:
         """Return everything the shard knows as bytes; see `snapshot`."""
-        return snapshot.dump(self.number, self.memory, self.findings, self.waiting)
+        return snapshot.dump(self.number, self.memory, self.findings, self.waiting, self.judging)
 
     @classmethod
     def load(cls, data: bytes, settings: ShardSettings, sources: Sequence[str]) -> Self:
         """Return the shard of a dump; raises `StateError` where the bytes are not one."""
-        number, memory, findings, waiting = snapshot.load(data)
-        shard = cls(number, settings, sources)
-        shard.memory = memory
-        shard.findings.load(findings)
-        shard.waiting.load(*waiting)
+        loaded = snapshot.load(data)
+        shard = cls(loaded.number, settings, sources)
+        shard.memory = loaded.memory
+        shard.findings.load(loaded.findings)
+        shard.waiting.load(*loaded.waiting)
+        shard.judging.load(loaded.judging)
         return shard

@@ -4,14 +4,17 @@ What can be rebuilt (the indexes, the odds) is left out, and so is room for grow
 wait for the turn of the window are summed up: when the memory did so last is no part of it.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from astray import blob
-from astray.baseline.buffers import PENDING_USED
+from astray.baseline.buffers import COUNTERS, KEPT_USED, PENDING_USED
 from astray.baseline.findings import Findings
-from astray.baseline.memory import AGENTS, GROUPS, SESSIONS, Memory
+from astray.baseline.judging import Judging
+from astray.baseline.kept import KEPT
+from astray.baseline.memory import AGENTS, GROUPS, SESSIONS, Memory, longer
 from astray.baseline.pages import used_pages
 from astray.baseline.turn import summed
 from astray.baseline.waiting import Waiting
@@ -22,7 +25,9 @@ _WAITING = "waiting:"
 Arrays = dict[str, NDArray[Any]]
 
 
-def dump(number: int, memory: Memory, findings: Findings, waiting: Waiting) -> bytes:
+def dump(
+    number: int, memory: Memory, findings: Findings, waiting: Waiting, judging: Judging
+) -> bytes:
     """Return a shard as bytes."""
     used, counters = memory.used, memory.counters.copy()
     pending = summed(memory.pending[: counters[PENDING_USED]])
@@ -42,14 +47,30 @@ def dump(number: int, memory: Memory, findings: Findings, waiting: Waiting) -> b
         "pending": pending,
         "donors": memory.donors,
         "recent_donors": memory.recent_donors,
+        "kept": memory.kept[: counters[KEPT_USED]],
     }
     clocks, lines = waiting.dump()
-    meta = {"number": number, "findings": findings.dump(), "waiting": clocks}
+    meta = {
+        "number": number,
+        "findings": findings.dump(),
+        "waiting": clocks,
+        "judging": judging.dump(),
+    }
     return blob.pack(_KIND, meta, arrays | {f"{_WAITING}{name}": lines[name] for name in lines})
 
 
-def load(data: bytes) -> tuple[int, Memory, list[Any], tuple[dict[str, Any], Arrays]]:
-    """Return number, memory, findings and what waits of a dumped shard.
+class Loaded(NamedTuple):
+    """What a dump is of: a number, arrays, and the rest as JSON, with the arrays that it has."""
+
+    number: int
+    memory: Memory
+    findings: list[Any]
+    waiting: tuple[dict[str, Any], Arrays]
+    judging: dict[str, Any]
+
+
+def load(data: bytes) -> Loaded:
+    """Return what is in a dumped shard; dumps of before there were verdicts have none.
 
     Raises
     ------
@@ -59,5 +80,8 @@ def load(data: bytes) -> tuple[int, Memory, list[Any], tuple[dict[str, Any], Arr
     meta, arrays = blob.unpack(data, _KIND)
     lines = {name: arrays.pop(name) for name in list(arrays) if name.startswith(_WAITING)}
     waiting = {name.removeprefix(_WAITING): lines[name] for name in lines}
+    arrays["counters"] = longer(arrays["counters"], COUNTERS)
+    arrays.setdefault("kept", np.zeros(0, KEPT))
     memory = Memory.around(**arrays)
-    return meta["number"], memory, meta["findings"], (meta["waiting"], waiting)
+    waits = (meta["waiting"], waiting)
+    return Loaded(meta["number"], memory, meta["findings"], waits, meta.get("judging", {}))

@@ -160,6 +160,8 @@ def _scale_down(memory: Memory, exponent: int) -> None:
     for owners in (memory.agents, memory.groups):
         for name in ("draws", "news", "child_draws", "child_news", "mass", "totals", "square"):
             owners[name] *= factor
+    for name in ("before", "taught", "totals_taught"):
+        memory.kept[name] *= factor
 
 
 def _leaf_weights(memory: Memory) -> list[tuple[int, int]]:

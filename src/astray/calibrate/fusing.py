@@ -19,9 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astray.baseline.fusion import WEIGHT, fuse
-from astray.baseline.layout import STATISTICS
 from astray.baseline.rehearsal import KINDS
-from astray.calibrate.trees import LEAVES, NODES, TREES, Binned, binned, explain, grown, odds_of
+from astray.calibrate.trees import (
+    LEAVES,
+    NODES,
+    TREES,
+    Binned,
+    binned,
+    explain,
+    grown,
+    masks_of,
+    odds_in,
+    sieve,
+)
 from astray.compiled import compiled, inner, int64
 
 FOLDS = 2
@@ -31,9 +41,9 @@ REAL_MIN = 48
 FOREIGN_MIN = 48
 """Rehearsals of a kind; one with fewer has no expert."""
 
-_MORE = 0.25
-_ANEW_MAX = 5000
-"""Experts are taught anew when there are a quarter more sessions, or so many more."""
+_MORE = 0.5
+_ANEW_MAX = 20_000
+"""Experts are taught anew when there are half as many again, or so many more."""
 
 _REAL_MAX = 3000
 _FOREIGN_MAX = 600
@@ -100,12 +110,6 @@ def teach(
 
 
 @inner
-def _odds(experts: Experts, fold: int, session: Binned, odds: NDArray[np.float64]) -> None:
-    for kind in range(len(odds)):
-        odds[kind] = odds_of(session, experts.splits[fold, kind], experts.values[fold, kind])
-
-
-@inner
 def _soft_maximum(odds: NDArray[np.float64]) -> float:
     most = odds[0]
     for kind in range(len(odds)):
@@ -121,54 +125,75 @@ def fuse_all(
     bits: Bits,
     seen: Binned,
     folds: Folds,
-    experts: Experts,
+    masks: NDArray[np.uint8],
+    values: NDArray[np.float64],
+    open_: NDArray[np.uint8],
     odds: NDArray[np.float64],
     fused: NDArray[np.float64],
 ) -> None:
-    """Fill `fused` for sessions with these bits, of which `seen` is what trees look at."""
+    """Fill `fused` for sessions with these bits, of which `seen` is what trees look at.
+
+    `odds` gets the log odds by kind. Without masks there is the norm of the bits alone.
+    """
     for row in range(len(bits)):
         norm = fuse(bits[row])
         fused[row] = norm
-        if experts.taught_at[0] > 0:
-            _odds(experts, int64(folds[row]), seen[row], odds)
+        if len(masks) > 0:
+            fold = int64(folds[row])
+            sieve(seen[row], masks[fold], open_)
             total = 0.0
-            for kind in range(len(odds)):
-                total += odds[kind]
-            fused[row] = _soft_maximum(odds) + _SUM_SHARE * total + _NORM_SHARE * norm
+            for kind in range(odds.shape[1]):
+                odds[row, kind] = odds_in(open_, values[fold, kind], kind * values.shape[2])
+                total += odds[row, kind]
+            fused[row] = _soft_maximum(odds[row]) + _SUM_SHARE * total + _NORM_SHARE * norm
 
 
-def fused_of(bits: Bits, folds: Folds, experts: Experts) -> NDArray[np.float64]:
-    """Return the fused numbers of sessions."""
-    fused = np.zeros(len(bits))
-    fuse_all(bits, binned(bits), folds, experts, np.zeros(len(KINDS)), fused)
-    return fused
+class Fusion:
+    """Experts that have made ready to judge sessions of so many statistics."""
+
+    def __init__(self, experts: Experts, statistics: int) -> None:
+        self._experts = experts
+        self._masks = np.zeros((0, 0, 0, 0), np.uint8)
+        if experts.are_taught:
+            by_fold = experts.splits.reshape(FOLDS, -1, NODES)
+            self._masks = np.stack([masks_of(splits, statistics) for splits in by_fold])
+
+    def of(self, bits: Bits, folds: Folds) -> NDArray[np.float64]:
+        """Return the fused numbers of sessions."""
+        return self._judged(bits, folds)[0]
+
+    def _judged(self, bits: Bits, folds: Folds) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        fused, odds = np.zeros(len(bits)), np.zeros((len(bits), len(KINDS)))
+        open_ = np.zeros(len(KINDS) * TREES, np.uint8)
+        fuse_all(bits, binned(bits), folds, self._masks, self._experts.values, open_, odds, fused)
+        return fused, odds
+
+    def shares(self, bits: Bits, fold: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return each statistic's share in one session's number, and each kind's in its likeness.
+
+        Shares are not negative and add up to 1, unless there is nothing odd at all. Without
+        experts no kind has a share.
+        """
+        odds = self._judged(bits[None], np.array([fold], np.uint8))[1][0]
+        return _shares(bits, fold, self._experts, odds)
 
 
-def shares_of(bits: Bits, fold: int, experts: Experts) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return each statistic's share in one session's number, and each kind's in what it is like.
-
-    Shares are not negative and add up to 1, unless there is nothing odd at all. Without
-    experts no kind has a share.
-    """
+def _shares(
+    bits: Bits, fold: int, experts: Experts, odds: NDArray[np.float64]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     likeness = np.zeros(len(KINDS))
-    parts = WEIGHT * np.square(bits.astype(np.float64))
+    parts = np.square(bits.astype(np.float64))
+    parts[: len(WEIGHT)] *= WEIGHT
     if experts.are_taught:
         seen = binned(bits)
-        odds = np.zeros(len(KINDS))
-        _tell(seen, experts, fold, odds)
         likeness = np.exp(odds - odds.max())
         likeness /= likeness.sum()
-        told = np.zeros(len(STATISTICS))
+        told = np.zeros(len(bits))
         for kind in range(len(KINDS)):
-            of_kind = np.zeros(len(STATISTICS))
+            of_kind = np.zeros(len(bits))
             explain(seen, experts.splits[fold, kind], experts.values[fold, kind], of_kind)
             told += (likeness[kind] + _SUM_SHARE) * of_kind
         told = np.maximum(told, 0.0)
         parts = told if told.sum() > 0.0 else parts
     total = parts.sum()
     return (parts / total if total > 0.0 else parts), likeness
-
-
-@compiled
-def _tell(seen: Binned, experts: Experts, fold: int, odds: NDArray[np.float64]) -> None:
-    _odds(experts, fold, seen, odds)

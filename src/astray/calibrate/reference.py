@@ -7,6 +7,10 @@ So "1 in N" is a count: whatever fusion does, at most 1 in N sessions reach it, 
 normal sessions of an age class are exchangeable (conformal prediction; Vovk et al., 2005).
 Every session that is not confirmed malicious belongs in the reference, odd ones above all.
 
+Detectors (`astray.detectors`) add a column each. A detector that has just begun has no opinion
+of past sessions; its column says nothing until it has one of four in five of an age class, and
+then whoever it has an opinion of is ranked as if only those were there that it knows, too.
+
 For that to hold the newcomer and the n past sessions must be ranked alike, each among all
 n + 1 of them. The newcomer is, and a past session gets at least the bits it would have then:
 the newcomer, which may or may not reach its level, is taken not to. Ranking the past with
@@ -16,7 +20,7 @@ The tables stay as they are while an event-time window lasts.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,10 +29,11 @@ from numpy.typing import NDArray
 from astray import blob
 from astray.baseline.layout import AGE_CLASSES, STATISTICS
 from astray.baseline.rehearsal import FIRST_ROW
-from astray.calibrate.fusing import Bits, Experts, Folds, fused_of, is_time, shares_of, teach
+from astray.calibrate.fusing import Bits, Experts, Folds, Fusion, is_time, teach
 from astray.compiled import compiled
+from astray.detectors.levels import LEVELS, MISSING
+from astray.detectors.panel import Levels, moved
 
-_LEVELS = 4096
 _LEVELS_PER_UNIT = 64.0
 """Statistics are kept in steps of a 64th, up to 64."""
 
@@ -48,6 +53,9 @@ _DAY_US = 86_400_000_000
 _MIX, _MIX_SHIFT = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
 _KIND = "reference"
 
+_KNOWN_MIN = 0.8
+"""A column counts where it is known of so many of an age class."""
+
 Quantised = NDArray[np.uint16]
 Counts = NDArray[np.float64]
 
@@ -65,7 +73,15 @@ PENDING = np.dtype(
 
 def quantised(statistics: NDArray[np.float32]) -> Quantised:
     """Return statistics as the reference keeps them."""
-    return np.minimum(statistics * _LEVELS_PER_UNIT, _LEVELS - 1).astype(np.uint16)
+    return np.minimum(statistics * _LEVELS_PER_UNIT, LEVELS - 1).astype(np.uint16)
+
+
+def _pending_type(columns: int) -> np.dtype[Any]:
+    """Return `PENDING` with so many detectors' columns after the statistics."""
+    if not columns:
+        return PENDING
+    fields = [(name, PENDING[name]) for name in PENDING.names or () if name != "statistic"]
+    return np.dtype([*fields, ("statistic", np.uint16, len(STATISTICS) + columns)])
 
 
 @compiled
@@ -73,17 +89,18 @@ def _rank_levels(past: Quantised, more: int, bits: Bits, counts: NDArray[np.int6
     """Fill `bits` (statistics x levels) with the bits of reaching each level.
 
     `more` sessions reach every level besides those of the past: the newcomer, if it is one
-    that is to be ranked. Without a past every level has none.
+    that is to be ranked. Without a past every level has none, and so has the last one, which
+    is that of what is missing, and a column of which too much is.
     """
-    sessions = len(past)
-    if sessions == 0:
-        return
     for statistic in range(bits.shape[0]):
         counts[:] = 0
-        for row in range(sessions):
+        for row in range(len(past)):
             counts[past[row, statistic]] += 1
+        sessions = len(past) - counts[len(counts) - 1]
+        if sessions == 0 or sessions < _KNOWN_MIN * len(past):
+            continue
         reaching = sessions
-        for level in range(bits.shape[1]):
+        for level in range(bits.shape[1] - 1):
             bits[statistic, level] = math.log2((sessions + 1.0) / max(reaching + more, 1))
             reaching -= counts[level]
 
@@ -100,20 +117,29 @@ class AgeReference:
     ) -> None:
         self.past, self.attacks, self.experts, self.ever = past, attacks, experts, ever
         levels = past["statistic"]
-        self._bits = np.zeros((len(STATISTICS), _LEVELS), np.float32)
-        counts = np.zeros(_LEVELS, np.int64)
+        self._columns = np.arange(levels.shape[1])
+        self._bits = np.zeros((levels.shape[1], LEVELS + 1), np.float32)
+        counts = np.zeros(LEVELS + 1, np.int64)
         _rank_levels(levels, 0, self._bits, counts)
         bits, folds = self._ranked(levels), folds_of(past)
         if is_time(ever, experts):
             counts[:] = 0
             self.experts = self._taught(bits, folds, counts)
-        self._fused_past = np.sort(fused_of(bits, folds, self.experts))
+        self.fusion = Fusion(self.experts, levels.shape[1])
+        self._fused_past = np.sort(self.fusion.of(bits, folds))
         _rank_levels(levels, 1, self._bits, counts)
         tail = self._fused_past[-_TAIL:]
         self._excess = max(float(np.mean(tail - tail[0])), _EXCESS_MIN) if len(tail) else 1.0
+        self._counting = len(STATISTICS) + _counting(levels[:, len(STATISTICS) :])
+        self._known_share = _known_share(levels[:, self._counting])
         past_us = past["start_us"]
         span_us = int(past_us.max() - past_us.min()) if len(past_us) else 0
         self._beyond_max = _BEYOND_MAX if span_us >= _DAY_US else 1.0
+
+    @property
+    def tables(self) -> tuple[NDArray[Any], ...]:
+        """All that it remembers."""
+        return (self.past, self.attacks, *self.experts, self._bits, self._fused_past)
 
     def _taught(self, bits: Bits, folds: Folds, counts: NDArray[np.int64]) -> Experts:
         """Return experts taught by all there is; attacks are ranked as newcomers are."""
@@ -124,7 +150,7 @@ class AgeReference:
         return teach(bits, folds, attacks, self.attacks["kind"], self.ever)
 
     def _ranked(self, levels: Quantised) -> Bits:
-        return self._bits[np.arange(len(STATISTICS)), levels]
+        return self._bits[self._columns, levels]
 
     def rank(self, sessions: Quantised, folds: Folds) -> tuple[Counts, Counts, Bits]:
         """Return n (1 in n sessions reach this), what of it is certified, and the bits.
@@ -135,45 +161,67 @@ class AgeReference:
         of what lies beyond it.
         """
         bits = self._ranked(sessions)
-        fused = fused_of(bits, folds, self.experts)
+        fused = self.fusion.of(bits, folds)
         count = len(self._fused_past)
         below = np.searchsorted(self._fused_past, fused)
         counted = np.asarray((count + 1.0) / (count - below + 1.0), np.float64)
         most = self._fused_past[-1] if count else 0.0
         beyond = np.maximum(fused - most, 0.0) / self._excess
         growth = np.exp(np.minimum(beyond, _BEYOND_MAX))
+        if self._known_share < 1.0:
+            told = (sessions[:, self._counting] != MISSING).any(axis=1)
+            counted = np.where(told, np.maximum(counted * self._known_share, 1.0), counted)
         return counted * np.minimum(growth, self._beyond_max), counted, bits
 
 
 class Reference:
-    """The reference of a tenant."""
+    """The reference of a tenant; `columns` names those of detectors, besides the statistics."""
 
-    def __init__(self, sessions_max: int) -> None:
+    def __init__(self, sessions_max: int, columns: Sequence[str] = ()) -> None:
         self.sessions_max = sessions_max
-        nobody = np.zeros(0, PENDING)
+        self.columns = tuple(columns)
+        self._pending_type = _pending_type(len(self.columns))
+        nobody = np.zeros(0, self._pending_type)
         self._ages = [AgeReference(nobody, nobody, Experts.none(), 0) for _ in range(AGE_CLASSES)]
         self._pending: list[NDArray[Any]] = []
         self._pending_count = 0
         self._new = 0  # real ones among those pending
 
+    @property
+    def size_bytes(self) -> int:
+        """The memory that its tables take; any thread may ask."""
+        tables = (*(each for age in list(self._ages) for each in age.tables), *list(self._pending))
+        return sum(int(table.nbytes) for table in tables)
+
     def sessions(self, age: int) -> int:
         """Return the number of sessions in the tables of an age class."""
         return len(self._ages[age].past)
 
-    def add(self, ended: NDArray[Any]) -> None:
-        """Take ended sessions (rows of `buffers.RECORD`); they count from a later window on."""
+    def add(self, ended: NDArray[Any], detected: Levels | None = None) -> None:
+        """Take ended sessions (rows of `buffers.RECORD`); they count from a later window on.
+
+        `detected` is what detectors say of each; they have no opinion where it is not given.
+        """
         if not len(ended):
             return
-        pending = np.zeros(len(ended), PENDING)
+        pending = np.zeros(len(ended), self._pending_type)
         for name in ("session", "start_us", "age"):
             pending[name] = ended[name]
         pending["kind"] = np.maximum(FIRST_ROW - ended["row"], -1)
-        pending["statistic"] = quantised(ended["statistic"])
+        pending["statistic"] = self._levels(ended, detected)
         self._pending.append(pending)
         self._pending_count += len(pending)
         self._new += int(np.count_nonzero(pending["kind"] < 0))
         if self._pending_count > 2 * self.sessions_max:
             self._gather()
+
+    def _levels(self, records: NDArray[Any], detected: Levels | None) -> Quantised:
+        levels = quantised(records["statistic"])
+        if not self.columns:
+            return levels
+        if detected is None:
+            detected = np.full((len(records), len(self.columns)), MISSING, np.uint16)
+        return np.concatenate((levels, detected), axis=1)
 
     def _gather(self) -> NDArray[Any]:
         """Return what is pending in an order of its own, and no more of it than can be kept.
@@ -181,7 +229,7 @@ class Reference:
         What is kept of too much is its first part in that order, however often and after
         whichever sessions it was cut: it depends on the sessions alone.
         """
-        pending = _sorted(self._pending)[: self.sessions_max]
+        pending = _sorted(self._pending, self._pending_type)[: self.sessions_max]
         self._pending, self._pending_count = [pending], len(pending)
         self._new = int(np.count_nonzero(pending["kind"] < 0))
         return pending
@@ -203,11 +251,13 @@ class Reference:
                     past, attacks, old.experts, old.ever + int(is_real.sum())
                 )
 
-    def rank(self, records: NDArray[Any]) -> tuple[Counts, Counts, Bits]:
+    def rank(
+        self, records: NDArray[Any], detected: Levels | None = None
+    ) -> tuple[Counts, Counts, Bits]:
         """Rank sessions (rows of `buffers.RECORD`); see `AgeReference.rank`."""
         n, certified = np.ones(len(records)), np.ones(len(records))
-        bits = np.zeros((len(records), len(STATISTICS)), np.float32)
-        levels, folds = quantised(records["statistic"]), folds_of(records)
+        levels, folds = self._levels(records, detected), folds_of(records)
+        bits = np.zeros(levels.shape, np.float32)
         for age in range(AGE_CLASSES):
             rows = np.flatnonzero(records["age"] == age)
             if len(rows):
@@ -219,10 +269,10 @@ class Reference:
     def explain(self, record: NDArray[Any], bits: Bits) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return what of a session's score each statistic makes up, and what it looks like.
 
-        `record` is one of `buffers.RECORD`, `bits` what `rank` has said; see `shares_of`.
+        `record` is one of `buffers.RECORD`, `bits` what `rank` has said; see `Fusion.shares`.
         """
         fold = int(folds_of(record.reshape(1))[0])
-        return shares_of(bits, fold, self._ages[int(record["age"])].experts)
+        return self._ages[int(record["age"])].fusion.shares(bits, fold)
 
     def dump(self) -> bytes:
         """Return the reference as bytes."""
@@ -234,13 +284,20 @@ class Reference:
                     arrays[f"{name}{age}"] = array
         arrays["pending"] = self._gather()
         ever = [reference.ever for reference in self._ages]
-        return blob.pack(_KIND, {"sessions_max": self.sessions_max, "ever": ever}, arrays)
+        meta = {"sessions_max": self.sessions_max, "ever": ever}
+        if self.columns:
+            meta["columns"] = self.columns
+        return blob.pack(_KIND, meta, arrays)
 
     @classmethod
-    def load(cls, data: bytes, sessions_max: int) -> "Reference":
-        """Return the reference of a dump; raises `StateError` where the bytes are not one."""
+    def load(cls, data: bytes, sessions_max: int, columns: Sequence[str] = ()) -> "Reference":
+        """Return the reference of a dump; raises `StateError` where the bytes are not one.
+
+        A detector that the dump does not know begins anew; what it knows of others is dropped.
+        """
         meta, arrays = blob.unpack(data, _KIND)
-        reference = cls(sessions_max)
+        reference = cls(sessions_max, columns)
+        _move_columns(arrays, meta.get("columns", ()), reference.columns)
         reference._ages = [
             AgeReference(
                 arrays[f"past{age}"][-sessions_max:],
@@ -267,12 +324,41 @@ def folds_of(sessions: NDArray[Any]) -> Folds:
     return (mixed & np.uint64(1)).astype(np.uint8)
 
 
-def _sorted(pending: list[NDArray[Any]]) -> NDArray[Any]:
+def _counting(levels: Quantised) -> NDArray[np.intp]:
+    """Return which columns of detectors are known of enough sessions to count."""
+    known = np.count_nonzero(levels != MISSING, axis=0)
+    return np.flatnonzero(known >= max(_KNOWN_MIN * len(levels), 1))
+
+
+def _known_share(levels: Quantised) -> float:
+    """Return the share of sessions of which all of these columns are known."""
+    known = np.count_nonzero((levels != MISSING).all(axis=1))
+    return float((known + 1.0) / (len(levels) + 1.0))
+
+
+def _move_columns(
+    arrays: dict[str, NDArray[Any]], before: Sequence[str], now: Sequence[str]
+) -> None:
+    """Give dumped sessions the columns there are now; experts knew only those there were."""
+    if tuple(before) == tuple(now):
+        return
+    for name in [name for name in arrays if name.startswith(("past", "attacks", "pending"))]:
+        old = arrays[name]
+        new = arrays[name] = np.zeros(len(old), _pending_type(len(now)))
+        for field in ("session", "start_us", "age", "kind"):
+            new[field] = old[field]
+        first, rest = np.split(old["statistic"], [len(STATISTICS)], axis=1)
+        new["statistic"] = np.concatenate((first, moved(rest, before, now, MISSING)), axis=1)
+    for name in [name for name in arrays if name.startswith(Experts._fields)]:
+        del arrays[name]
+
+
+def _sorted(pending: list[NDArray[Any]], pending_type: np.dtype[Any]) -> NDArray[Any]:
     """Return ended sessions in an order of their own, which is as good as random.
 
     All unnamed sessions of an agent have one id, so it is mixed with when they began.
     """
-    ended = np.concatenate(pending) if pending else np.zeros(0, PENDING)
+    ended = np.concatenate(pending) if pending else np.zeros(0, pending_type)
     return ended[np.lexsort((*ended["statistic"].T, ended["kind"], ended["age"], _mixed(ended)))]
 
 

@@ -37,6 +37,13 @@ Values = NDArray[np.float64]
 """By tree, the log odds at its nodes and leaves, in the order of a heap."""
 
 
+Masks = NDArray[np.uint8]
+"""By statistic, bin and tree."""
+
+_LEFT_LEAVES = (0b00001111, 0b00000011, 0b00110000, 0b00000001, 0b00000100, 0b00010000, 0b01000000)
+_LOWEST = np.array([0] + [(value & -value).bit_length() - 1 for value in range(1, 256)], np.uint8)
+
+
 def binned(bits: NDArray[np.float32]) -> Binned:
     """Return bits as trees look at them."""
     return np.minimum(bits * BINS_PER_BIT, BINS - 1).astype(np.uint8)
@@ -49,21 +56,37 @@ def _value(gradient: float, hessian: float, low: float, high: float) -> float:
 
 @inner
 def _fill(
-    sessions: Binned,
+    starts: NDArray[np.int64],
+    odd: NDArray[np.int32],
     at: NDArray[np.int32],
     node: int,
     state: NDArray[np.float64],
     sums: NDArray[np.float64],
 ) -> None:
-    """Sum gradients, hessians and sessions of a node by statistic and bin."""
+    """Sum gradients, hessians and sessions of a node by statistic and bin.
+
+    Most statistics of most sessions are in bin 0, so only what is not there is visited
+    (`odd`: statistic * `BINS` + bin, those of a session from its place in `starts` on).
+    """
     sums[:] = 0.0
-    for row in range(len(sessions)):
+    gradient, hessian, count = 0.0, 0.0, 0.0
+    for row in range(len(at)):
         if at[row] == node:
-            for statistic in range(sessions.shape[1]):
-                place = int64(sessions[row, statistic])
-                sums[statistic, place, 0] += state[row, 1]
-                sums[statistic, place, 1] += state[row, 2]
-                sums[statistic, place, 2] += 1.0
+            gradient += state[row, 1]
+            hessian += state[row, 2]
+            count += 1.0
+            for place in range(starts[row], starts[row + 1]):
+                found = sums[odd[place] // BINS, odd[place] % BINS]
+                found[0] += state[row, 1]
+                found[1] += state[row, 2]
+                found[2] += 1.0
+    for statistic in range(sums.shape[0]):
+        rest = sums[statistic, 0]
+        rest[0], rest[1], rest[2] = gradient, hessian, count
+        for place in range(1, BINS):
+            rest[0] -= sums[statistic, place, 0]
+            rest[1] -= sums[statistic, place, 1]
+            rest[2] -= sums[statistic, place, 2]
 
 
 @inner
@@ -103,9 +126,12 @@ def grown(sessions: Binned, foreign: int) -> tuple[Splits, Values]:
     splits = np.full((TREES, NODES), -1, np.int32)
     values = np.zeros((TREES, NODES + LEAVES))
     rows = len(sessions)
+    of_row, statistic = np.nonzero(sessions)
+    odd = (statistic * BINS + sessions[of_row, statistic]).astype(np.int32)
+    starts = np.searchsorted(of_row, np.arange(rows + 1))
     _grow(
-        sessions, foreign, splits, values, np.zeros((rows, 3)), np.zeros(rows, np.int32),
-        np.empty((sessions.shape[1], BINS, 3)), np.empty((NODES + LEAVES, 2)), np.empty(2),
+        sessions, starts, odd, foreign, splits, values, np.zeros((rows, 3)),
+        np.zeros(rows, np.int32), np.empty((sessions.shape[1], BINS, 3)), np.empty((NODES + LEAVES, 2)), np.empty(2),
     )  # fmt: skip
     return splits, values
 
@@ -113,6 +139,8 @@ def grown(sessions: Binned, foreign: int) -> tuple[Splits, Values]:
 @compiled
 def _grow(
     sessions: Binned,
+    starts: NDArray[np.int64],
+    odd: NDArray[np.int32],
     foreign: int,
     splits: Splits,
     values: Values,
@@ -139,7 +167,8 @@ def _grow(
             at[row] = 0
         bounds[0, 0], bounds[0, 1] = -math.inf, math.inf
         for node in range(NODES):
-            _split(sessions, state, at, node, splits[tree], values[tree], sums, bounds, found)
+            _fill(starts, odd, at, node, state, sums)
+            _split(sessions, at, node, splits[tree], values[tree], sums, bounds, found)
         for node in range(NODES + LEAVES):
             values[tree, node] *= _RATE
         for row in range(rows):
@@ -149,7 +178,6 @@ def _grow(
 @inner
 def _split(
     sessions: Binned,
-    state: NDArray[np.float64],
     at: NDArray[np.int32],
     node: int,
     splits: NDArray[np.int32],
@@ -159,7 +187,6 @@ def _split(
     found: NDArray[np.float64],
 ) -> None:
     """Split a node where that helps, and send its sessions on to its children."""
-    _fill(sessions, at, node, state, sums)
     split = _best_split(sums, bounds[node, 0], bounds[node, 1], found)
     splits[node] = split
     left, right = 2 * node + 1, 2 * node + 2
@@ -177,17 +204,39 @@ def _split(
             at[row] = right if is_right else left
 
 
+def masks_of(splits: Splits, statistics: int) -> Masks:
+    """Return which leaves remain, by statistic, bin and tree, as bits: 1 for a leaf still open.
+
+    A node that sends a session right closes the leaves on its left. What is left of all
+    statistics' masks has the session's leaf as its lowest bit, so a tree is not walked but
+    read off (QuickScorer; Lucchese et al., 2015).
+    """
+    masks = np.full((statistics, BINS, len(splits)), (1 << LEAVES) - 1, np.uint8)
+    for node in range(NODES):
+        closed = np.uint8(~_LEFT_LEAVES[node] & 0xFF)
+        for tree in np.flatnonzero(splits[:, node] >= 0).tolist():
+            statistic, first = divmod(int(splits[tree, node]), BINS)
+            masks[statistic, first:, tree] &= closed
+    return masks
+
+
 @inner
-def odds_of(session: Binned, splits: Splits, values: Values) -> float:
-    """Return the log odds that a session is of the first kind."""
+def sieve(session: Binned, masks: Masks, open_: NDArray[np.uint8]) -> None:
+    """Fill `open_` with the leaves of every tree that remain for a session."""
+    for tree in range(len(open_)):
+        open_[tree] = masks[0, session[0], tree]
+    for statistic in range(1, len(session)):
+        mask = masks[statistic, session[statistic]]
+        for tree in range(len(open_)):
+            open_[tree] &= mask[tree]
+
+
+@inner
+def odds_in(open_: NDArray[np.uint8], values: Values, first: int) -> float:
+    """Return the log odds of the trees from `first` on, whose leaves `sieve` has found."""
     odds = 0.0
-    for tree in range(len(splits)):
-        node = 0
-        for _ in range(_DEPTH):
-            split = int64(splits[tree, node])
-            is_right = split >= 0 and session[split // BINS] >= split % BINS
-            node = 2 * node + 2 if is_right else 2 * node + 1
-        odds += values[tree, node]
+    for tree in range(len(values)):
+        odds += values[tree, NODES + _LOWEST[open_[first + tree]]]
     return odds
 
 

@@ -14,6 +14,7 @@ import typer
 from astray.alerts.ocsf import finding
 from astray.cli.casefile import show_case, show_cases
 from astray.cli.common import ConfigFile, reporting
+from astray.cli.removed import removed
 from astray.cli.screen import Screen, write_out
 from astray.config import Config, load_config
 from astray.decide.verdict import (
@@ -24,6 +25,7 @@ from astray.decide.verdict import (
     Verdict,
     parse_verdict,
     ttl_of,
+    ttl_text,
 )
 from astray.errors import ConfigError
 from astray.flow.live import endpoint_of
@@ -31,6 +33,8 @@ from astray.respond import WebhookOutbox
 from astray.store import Act, CaseFile, Outcome, Store, in_force
 
 cases_app = typer.Typer(no_args_is_help=True, help="Look into cases, and act on them.")
+
+cases_app.command()(removed)
 
 PROBLEMS_MAX = 20
 """Bad lines that are named; further ones are counted."""
@@ -137,18 +141,37 @@ def verdict(
     config: ConfigFile = None,
     store: StoreUrl = None,
 ) -> None:
-    """Say what a case was, or take back what was said."""
+    """Say what a case was, or take back what was said; baselines follow while a run is on.
+
+    A false positive: what was new in the session becomes part of the agent's baseline (or is
+    excused for its whole group), stays so until --ttl is over or for good, and then fades as
+    all does. A true positive: what was learnt from the session is taken back. A run hears of it
+    within seconds and gives it effect at the next turn of a window of the stream's time.
+    """
     ttl_s = _ttl_s(said, scope, ttl, _problems(case, who=who, note=note))
     if said is Said.FALSE_POSITIVE:
         scope = scope or Scope.AGENT
-    with _writing(_configured(config, store)) as opened:
+    configured = _configured(config, store)
+    with _writing(configured) as opened:
         undoes = ""
         if said is Said.UNDO:
             undoes = in_force(list(_known(opened, case).verdicts))
         ts_us = int(time.time() * _MICROS)
         given = Verdict(case, said, who, ts_us, note, scope, ttl_s, undoes)
         _done(case, opened.judge(given, time.time()))
-    Screen("off").say(f"{case}: {said}, {given.id}")
+    Screen("off").say(f"{case}: {said}, {given.id}; {_follows(given, configured)}")
+
+
+def _follows(given: Verdict, config: Config) -> str:
+    """Return what comes of a verdict, when, and for how long."""
+    when = f"when the stream turns to its next {config.baseline.window_s:g} s"
+    if given.said is Said.UNDO:
+        return f"{when} what was known before is known again"
+    if given.said is Said.TRUE_POSITIVE:
+        return f"{when} what was learnt from the session is taken back, until this is undone"
+    whose = "any of its group" if given.scope is Scope.GROUP else "the agent"
+    until = "this is undone" if given.ttl_s is None else f"{ttl_text(given.ttl_s)} are over"
+    return f"{when} nothing in the session is new to {whose} any more, until {until}"
 
 
 def _ttl_s(said: Said, scope: Scope | None, ttl: str | None, problems: list[str]) -> int | None:

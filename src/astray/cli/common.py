@@ -11,8 +11,11 @@ from rich.console import Console
 
 from astray.cli.screen import Screen
 from astray.errors import AstrayError, ConfigError
+from astray.events import Reason
+from astray.flow.counters import Counters
 from astray.flow.engine import compile_kernels, kernels_are_ready
 from astray.flow.stopping import asked_to_stop
+from astray.flow.verdicts import FileVerdicts
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,6 +24,9 @@ BROKEN = 1
 
 REFUSED = 2
 """What was asked for cannot be done before somebody changes something."""
+
+_PROBLEMS_MAX = 20
+"""Bad lines of verdicts that are named; further ones are counted."""
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Your configuration, in TOML.")
@@ -91,3 +97,13 @@ def prepare(screen: Screen) -> None:
     if not kernels_are_ready():
         screen.say("compiling astray's kernels for this machine, once: about 20 seconds ...")
     compile_kernels()
+
+
+def note_problems(told: FileVerdicts, screen: Screen, counters: Counters) -> None:
+    """Say which lines of a file are no verdicts, the first of them at length, and count them."""
+    counters.rejects[Reason.NOT_A_VERDICT] += len(told.problems)
+    for problem in told.problems[:_PROBLEMS_MAX]:
+        screen.say(problem)
+    more = len(told.problems) - _PROBLEMS_MAX
+    if more > 0:
+        screen.say(f"and {more:,} more such lines")

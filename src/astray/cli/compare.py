@@ -12,6 +12,7 @@ from astray.cli.common import prepare, reporting, together
 from astray.cli.report import answers, check_budget
 from astray.cli.screen import Screen
 from astray.config import load_config
+from astray.detectors.models import checked
 from astray.flow.naming import check_sources
 from astray.lab.card import number
 from astray.lab.compare import compare as compared
@@ -45,8 +46,8 @@ def compare(
     """Show which sessions two configurations judge differently at a budget, and why."""
     screen = Screen("off")
     first, second, known, *_ = together(
-        lambda: load_config(a),
-        lambda: load_config(b),
+        lambda: checked(load_config(a)),
+        lambda: checked(load_config(b)),
         lambda: answers(recording, labels),
         lambda: check_sources([str(recording)], follow=False),
         lambda: check_budget(budget),

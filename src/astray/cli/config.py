@@ -9,6 +9,7 @@ import typer
 from astray.cli.common import ConfigFile, reporting
 from astray.cli.screen import Screen
 from astray.config import Config, load_config
+from astray.detectors.models import check_detectors
 
 config_app = typer.Typer(no_args_is_help=True, help="Look at the configuration.")
 
@@ -20,6 +21,7 @@ def check(
 ) -> None:
     """Name every mistake in a configuration, or nothing."""
     config = load_config(file)
+    check_detectors(config)
     Screen("off").say(f"{file or 'the defaults'}: fine, config {config.config_hash}")
 
 

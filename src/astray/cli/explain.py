@@ -12,6 +12,7 @@ from astray.cli.casefile import output, printable, say
 from astray.cli.common import ConfigFile, prepare, reporting
 from astray.cli.screen import Screen
 from astray.config import load_config
+from astray.detectors.models import checked
 from astray.errors import ConfigError
 from astray.events import clock
 from astray.flow.beginning import beginning_of
@@ -64,7 +65,7 @@ def explain(
 ) -> None:
     """Derive a past score again, to the bit, and say what it came from."""
     screen = Screen("off")
-    configured = load_config(config)
+    configured = checked(load_config(config))
     beginning = beginning_of(events, recovery, state)
     for note in beginning.told:
         screen.say(note)

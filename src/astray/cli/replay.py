@@ -11,11 +11,13 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from astray.cli.common import ConfigFile, prepare, reporting, together
+from astray.cli.common import ConfigFile, note_problems, prepare, reporting, together
 from astray.cli.report import check_outputs, write
 from astray.cli.screen import Screen
 from astray.config import load_config
+from astray.detectors.models import checked
 from astray.flow.naming import check_sources
+from astray.flow.verdicts import read_verdicts
 from astray.lab.labels import read_labels
 from astray.lab.replay import FALSE_RATES, Labels
 from astray.lab.replay import replay as replayed
@@ -50,17 +52,23 @@ def replay(
     rejects: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep lines here that are no events.")
     ] = None,
+    verdicts: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What people said of its cases, one verdict a line."),
+    ] = None,
 ) -> None:
     """Replay a recording through the same dataflow, as fast as it goes; nothing is sent."""
     screen = Screen("off")
-    configured, known, *_ = together(
-        lambda: load_config(config),
+    configured, known, told, *_ = together(
+        lambda: checked(load_config(config)),
         lambda: _answers(labels or []),
+        lambda: read_verdicts(verdicts),
         lambda: check_sources(list(map(str, events)), follow=False),
         lambda: check_outputs(scores, json, rejects),  # now rather than after the work
     )
     prepare(screen)
-    result = replayed(events, configured, known, rejects)
+    result = replayed(events, configured, known, rejects, verdicts=told.judgements)
+    note_problems(told, screen, result.counters)
     summary = result.summary(known)
     if scores is not None:
         write(scores, b"".join(session.as_json() for session in result.sessions))

@@ -8,6 +8,7 @@ import typer
 from astray.cli.common import ConfigFile, prepare, reporting, together
 from astray.cli.screen import Screen
 from astray.config import load_config
+from astray.detectors.models import checked
 from astray.errors import ConfigError
 from astray.flow.linesfile import output_problems
 from astray.flow.naming import check_sources
@@ -45,7 +46,7 @@ def report(
     """Write one page about a recording: what would be suspended, how good that is, and why."""
     screen = Screen("off")
     configured, known, *_ = together(
-        lambda: load_config(config),
+        lambda: checked(load_config(config)),
         lambda: answers(recording, labels),
         lambda: check_sources([str(recording)], follow=False),
         lambda: check_outputs(out),

@@ -7,15 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from astray.cli.common import ConfigFile, prepare, reporting, stoppable
+from astray.cli.common import ConfigFile, note_problems, prepare, reporting, stoppable
 from astray.cli.screen import Screen
 from astray.config import Config, Threshold, load_config, with_policies
 from astray.errors import ConfigError
 from astray.flow.cluster import PROCESSES_MAX, Cluster, cluster_of
 from astray.flow.counters import Counters
 from astray.flow.live import Live
-from astray.flow.sources import Reading
+from astray.flow.reading import Reading
 from astray.flow.supervisor import Supervisor, hang_on
+from astray.flow.verdicts import read_verdicts
 
 SECRET_PLACE = "env:ASTRAY_WEBHOOK_SECRET"  # noqa: S105 - where it is, not what it is
 _SCORE_MAX = 120.0
@@ -50,6 +51,10 @@ RejectsFile = Annotated[
 RecoveryDirectory = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Keep the state here, and go on from it.")
 ]
+VerdictsFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Verdicts besides those of the case store, one a line."),
+]
 HealthAddress = Annotated[
     str | None,
     typer.Option(metavar="HOST:PORT", help="Serve /livez, /readyz and /metrics here."),
@@ -83,6 +88,7 @@ def run(
     rejects: RejectsFile = None,
     recovery: RecoveryDirectory = None,
     health: HealthAddress = None,
+    verdicts: VerdictsFile = None,
     processes: Processes = 1,
     cluster: ClusterAddresses = None,
     process: ProcessNumber = None,
@@ -104,8 +110,14 @@ def run(
     reading = Reading(follow=follow)
     if lifeline:
         hang_on(reading.stop)
-    live = Live(configured, source, recovery, reading, show=screen.alert, cluster=member)
+    told = read_verdicts(verdicts)
+    live = Live(
+        configured, source, recovery, reading,
+        show=screen.alert, cluster=member, verdicts=told.judgements,
+    )  # fmt: skip
     live.check()
+    if is_first:
+        note_problems(told, screen, live.counters)
     if processes > 1:
         prepare(screen)
         raise typer.Exit(Supervisor(_COMMAND, processes, configured.health, screen.say).run())

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from astray.flow.counters import Counters
-from astray.flow.sources import Reading
+from astray.flow.reading import Reading
 
 _REFRESH_PER_S = 4
 _EVIDENCE_MAX = 4

@@ -78,21 +78,20 @@ def enable(
     config: ConfigFile = None,
     store: Annotated[str | None, typer.Option(metavar="URL", help="The case store.")] = None,
 ) -> None:
-    """Send again to a receiver that had answered 410 Gone; stop `astray run` first."""
+    """Send again to a receiver that had answered 410 Gone; `astray run` may be running."""
     configured = load_config(config, {"store": {"url": store}} if store else None)
-    with Store.open(configured.store.url) as opened:
-        disabled = opened.counts(time.time()).disabled
-        known = {**{webhook.name: "" for webhook in configured.webhook}, **disabled}
+    with Store.open(configured.store.url, beside=True) as opened:
+        known = {**{webhook.name: "" for webhook in configured.webhook}, **opened.known_endpoints()}
         if name not in known:
             raise ConfigError([_unknown(name, known)])
         opened.enable_endpoint(name)
-    Screen("off").say(f"{name}: enabled")
+    Screen("off").say(f"{name}: enabled" if known[name] else f"{name}: was not off")
 
 
 def _unknown(name: str, known: Mapping[str, str]) -> str:
     """Return that there is no such webhook, and which there are, with why one is off."""
     told = [f"{one} (off: {why})" if why else one for one, why in sorted(known.items())]
     return (
-        f"{name}: no webhook of that name is configured, and none is off in the case store; "
+        f"{name}: no webhook of that name is configured, and the case store knows of none; "
         f"there are: {', '.join(told) or 'none'}"
     )

@@ -130,6 +130,11 @@ class Blindness:
     def __len__(self) -> int:
         return len(self._table)
 
+    @property
+    def size_bytes(self) -> int:
+        """The memory that rhythms take."""
+        return int(self._table.nbytes)
+
     def show(self, window_us: int, shown: Shown) -> None:
         """Take note of what has shown itself in a window; the order does not matter."""
         if not self._kinds:

@@ -22,11 +22,13 @@ from astray.baseline.records import Finding, Records
 from astray.baseline.rehearsal import FIRST_ROW, KINDS
 from astray.calibrate.reference import Counts, Reference
 from astray.config import Config
+from astray.config_detectors import Detector
 from astray.decide.blindness import Blindness
 from astray.decide.decision import Decision
 from astray.decide.limits import lowest_limits, possibly_beyond
 from astray.decide.rules import Candidate, Rules
 from astray.decide.silence import Silence
+from astray.detectors.panel import Panel
 
 TENANTS_MAX = 1000
 """Tenants that have a reference; beyond it the longest silent one's is forgotten."""
@@ -35,6 +37,7 @@ _SCORE_MAX = 100.0
 _LIKE_MIN = 0.5
 _KIND = "decider"
 _BLINDNESS = "blindness:"
+_DETECTORS = "detectors:"
 
 SCORED = np.dtype(
     [
@@ -71,7 +74,8 @@ class Ranked:
     """Sessions as they were ranked, with all that evidence is made of; an element per session.
 
     `counted` is what of `n` has been counted. `shares_at` tells of one what each statistic
-    makes up of its score; it must be asked at once, before the reference changes.
+    makes up of its score; it must be asked at once, before the reference changes. `detectors`
+    are those whose statistics stand last.
     """
 
     rows: NDArray[Any]
@@ -82,6 +86,7 @@ class Ranked:
     scores: Counts
     bits: NDArray[np.float32]
     shares_at: Callable[[int], NDArray[np.float64]]
+    detectors: tuple[Detector, ...] = ()
 
 
 class Decider:
@@ -90,7 +95,9 @@ class Decider:
     def __init__(self, config: Config) -> None:
         self.rules = Rules(config)
         self.blindness = Blindness(config)
+        self.panel = Panel(config.detector, config.learning.suspicious_bits)
         self.audit: Callable[[Ranked], None] | None = None
+        self._detectors = config.detector
         self._lowest = lowest_limits(config)
         self._sessions_max = config.reference.sessions_max
         self._window_us = 0
@@ -115,6 +122,7 @@ class Decider:
                 return ruling
             self._window_us = min([reached_us, *(held.window_us for held in self._held)])
             ruling.silences.extend(self.blindness.turn(self._window_us))
+            self.panel.turn(self._window_us)
             for reference in self._references.values():
                 reference.turn()
 
@@ -135,11 +143,14 @@ class Decider:
     ) -> None:
         rows = records.rows[places]
         reference = self._reference(tenant)
-        reference.add(rows[rows["row"] < 0])
-        places, rows = places[rows["row"] > FIRST_ROW], rows[rows["row"] > FIRST_ROW]
-        n, counted, bits = reference.rank(rows)
+        levels = self.panel.detect(rows)
+        reference.add(rows[rows["row"] < 0], levels[rows["row"] < 0])
+        real = rows["row"] > FIRST_ROW
+        places, rows = places[real], rows[real]
+        n, counted, bits = reference.rank(rows, levels[real])
         scores, certified = _scores(n), _scores(counted)
         live = rows["row"] >= 0
+        self.panel.note(rows[~live], n[~live])
         lines = [records.lines[place] for place in places.tolist()]
         worth = live & ((scores >= self.rules.floor_score) | possibly_beyond(rows, self._lowest))
         # In their order: a session's end makes way for the next one of the same name.
@@ -166,15 +177,26 @@ class Decider:
             def shares_at(place: int) -> NDArray[np.float64]:
                 return reference.explain(rows[place], bits[place])[0]
 
-            self.audit(Ranked(rows, lines, findings, n, counted, scores, bits, shares_at))
+            ranked = Ranked(
+                rows, lines, findings, n, counted, scores, bits, shares_at, self._detectors
+            )
+            self.audit(ranked)
         ruling.scored.append(_scored(rows, live, counted, n, scores))
         ruling.lines.extend(lines)
+
+    def standing(self, rows: NDArray[Any]) -> tuple[Counts, Counts]:
+        """Return n of a tenant's sessions as they stand, what of it is counted; change nothing."""
+        reference = self._references.get(int(rows["tenant"][0]))
+        if reference is None:
+            return np.ones(len(rows)), np.ones(len(rows))
+        n, counted, _ = reference.rank(rows, self.panel.detect(rows, keep=False))
+        return n, counted
 
     def _reference(self, tenant: int) -> Reference:
         self._used_us[tenant] = self._window_us
         reference = self._references.get(tenant)
         if reference is None:
-            reference = self._references[tenant] = Reference(self._sessions_max)
+            reference = self._references[tenant] = Reference(self._sessions_max, self.panel.columns)
             if len(self._references) > TENANTS_MAX:
                 self._forget_another_than(tenant)
         return reference
@@ -193,6 +215,13 @@ class Decider:
         references = list(self._references.values())
         return [tuple(map(reference.sessions, range(AGE_CLASSES))) for reference in references]
 
+    @property
+    def size_bytes(self) -> int:
+        """The memory that references, rhythms and what waits take; any thread may ask."""
+        held = sum(int(records.rows.nbytes) for records in list(self._held))
+        references = list(self._references.values())
+        return held + self.blindness.size_bytes + sum(each.size_bytes for each in references)
+
     def dump(self) -> bytes:
         """Return everything the decider knows as bytes."""
         tenants = sorted(self._references)
@@ -204,6 +233,8 @@ class Decider:
         arrays |= {f"held{place}": held.rows for place, held in enumerate(waiting)}
         blindness, rhythms = self.blindness.dump()
         arrays |= {f"{_BLINDNESS}{name}": array for name, array in rhythms.items()}
+        detectors, learnt = self.panel.dump()
+        arrays |= {f"{_DETECTORS}{name}": array for name, array in learnt.items()}
         meta = {
             "window_us": self._window_us,
             "shard_window_us": self._shard_window_us,
@@ -213,6 +244,8 @@ class Decider:
             "breaker": self.rules.breaker.dump(),
             "blindness": blindness,
         }
+        if detectors:
+            meta["detectors"] = detectors
         return blob.pack(_KIND, meta, arrays)
 
     @classmethod
@@ -225,13 +258,17 @@ class Decider:
         for tenant, used_us in meta["tenants"]:
             dumped = arrays[f"reference{tenant}"].tobytes()
             decider._used_us[tenant] = used_us
-            decider._references[tenant] = Reference.load(dumped, config.reference.sessions_max)
+            decider._references[tenant] = Reference.load(
+                dumped, config.reference.sessions_max, decider.panel.columns
+            )
         for place, held in enumerate(meta["held"]):
             decider._held.append(Records.load(held, arrays[f"held{place}"]))
         decider.rules.load(meta["open"])
         decider.rules.breaker.load(meta["breaker"])
         rhythms = {name.removeprefix(_BLINDNESS): arrays[name] for name in arrays}
         decider.blindness.load(meta.get("blindness", {}), rhythms)  # older dumps have none
+        learnt = {name.removeprefix(_DETECTORS): arrays[name] for name in arrays}
+        decider.panel.load(meta.get("detectors", {}), learnt)
         return decider
 
 

@@ -40,8 +40,10 @@ from astray.baseline.layout import (
 )
 from astray.baseline.records import Finding
 from astray.baseline.session import hour_of
+from astray.config_detectors import Detector
 from astray.decide import wording
 from astray.decide.decision import Evidence
+from astray.detectors.telling import found_by, seen_by
 from astray.events import Event, parse_line
 
 _FINDINGS_MAX = 4
@@ -123,11 +125,12 @@ def evidence_of(
     findings: Sequence[Finding],
     event: Event,
     shares: NDArray[np.float64] | None = None,
+    detectors: Sequence[Detector] = (),
 ) -> tuple[Evidence, ...]:
     """Return the evidence for a session's score, the weightiest first.
 
-    `record` is one of `buffers.RECORD`; `bits` has an element per statistic, and so have
-    `shares`, which are those of the norm unless they are given.
+    `record` is one of `buffers.RECORD`; `bits` has an element per statistic, those of
+    `detectors` last, and so have `shares`, which are those of the norm unless they are given.
     """
     squares = np.square(bits.astype(np.float64))
     total = float(squares.sum())
@@ -140,6 +143,7 @@ def evidence_of(
         *_likeness(record, bits, shares, event),
         *_totals(record, bits, shares, event),
         *_rhythm(record, bits, shares, event),
+        *_detected(detectors, bits, shares, event),
     ]
     return _whole(sorted(found, key=_weight), event)
 
@@ -285,6 +289,27 @@ def _rhythm(
         event_ids=(),
         sentence=f"{event.agent} began this session {seen}, when it is rarely active",
     )
+
+
+def _detected(
+    detectors: Sequence[Detector],
+    bits: NDArray[np.float32],
+    shares: NDArray[np.float64],
+    event: Event,
+) -> Iterator[Evidence]:
+    for place, detector in enumerate(detectors, len(STATISTICS)):
+        seen, usual = seen_by(detector), wording.one_in(float(bits[place]))
+        yield Evidence(
+            channel=detector.name,
+            item="",
+            level=detector.per,
+            seen=seen,
+            usual=usual,
+            bits=float(bits[place]),
+            share=float(shares[place]),
+            event_ids=_ids(event),
+            sentence=f"{event.agent}: {found_by(detector)} {seen} unusual; {usual}",
+        )
 
 
 def _ids(event: Event) -> tuple[str, ...]:

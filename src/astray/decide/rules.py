@@ -97,6 +97,7 @@ class Rules:
         self.floor_score = min(policy.alert_score for policy in self.policies)
         self.breaker = Breaker()
         self._hashes = {"model": config.model_hash, "config": config.config_hash}
+        self._detectors = config.detector
         self._open: dict[int, _Open] = {}
 
     def decide(self, candidate: Candidate) -> Decision | None:
@@ -170,7 +171,9 @@ class Rules:
         session = event.session or f"{event.agent}@{clock.iso(int(record['start_us']))}"
         limit = policy.alert_score if level is Level.ALERT else policy.suspend_score
         shares, looks_like = candidate.explain()
-        evidence = evidence_of(record, candidate.bits, candidate.findings, event, shares)
+        evidence = evidence_of(
+            record, candidate.bits, candidate.findings, event, shares, self._detectors
+        )
         if beyond is not None:
             evidence, looks_like = (limit_evidence(beyond, policy.limits, event),), ""
         return Decision(

@@ -105,6 +105,18 @@ def share_new(rate: float, things: str) -> str:
     return f"1 in {one_in:,} of its {things} is new to it"
 
 
+def one_in(bits: float) -> str:
+    """Return how rare it is that a detector is so surprised.
+
+    >>> one_in(8.0), one_in(0.4)
+    ('1 in 256 sessions is as unusual', 'most sessions are as unusual')
+    """
+    sessions = round(2.0**bits)
+    if sessions <= 1:
+        return "most sessions are as unusual"
+    return f"1 in {sessions:,} sessions is as unusual"
+
+
 def some_of(things: Sequence[str], most: int) -> str:
     """Return the first things by name, and how many others there are.
 

@@ -60,12 +60,16 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """The events of a chunk in line order, and what was not an event."""
+    """The events of a chunk in line order, and what was not an event.
+
+    A chunk of verdicts has no events, but `judgements` (`baseline.judgement`).
+    """
 
     chunk: Chunk
     rows: Rows
     resources: NDArray[Any]
     rejects: tuple[Reject, ...]
+    judgements: tuple[Any, ...] = ()
 
     def line(self, row: int) -> bytes:
         """Return the bytes of one event, without the line break."""

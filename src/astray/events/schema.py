@@ -31,6 +31,7 @@ class Reason(StrEnum):
     TOO_MANY_RESOURCES = "too_many_resources"
     OVERSIZED = "oversized"
     TOMBSTONE = "tombstone"  # a message without a value
+    NOT_A_VERDICT = "not_a_verdict"
     SCHEMA_FRAMED = "schema_framed"  # a message in the wire format of a schema registry
 
 

@@ -14,13 +14,16 @@ from typing import Protocol, Self
 
 from astray.errors import AstrayError, ConfigError, SinkError
 from astray.flow.linesfile import LinesFile
-from astray.store import Lead, Store
+from astray.store import EVERYTHING, Lead, Store
 
 STOP_S = 5.0
 """How long stopping waits for one who takes alerts and is stuck."""
 
 BATCH_MAX = 500
 """So many are handed on at once: no more can be written and not marked."""
+
+ALERT, DECISION = "alert", "decision"
+"""What the store numbers, and hands on."""
 
 _LOOK_EVERY_S = 1.0
 
@@ -32,8 +35,12 @@ class Taker(Protocol):
     """Takes what the store records: alerts, or something else that it numbers.
 
     `take` returns when it has it; until then, or an AstrayError, nothing more comes. After
-    `end` it must return soon.
+    `end` it must return soon. `kind` is what it takes, and `mark` the name of the store's mark
+    that tells how far it has come.
     """
+
+    kind: str
+    mark: str
 
     def written(self) -> int:
         """Return the number of the last that it has."""
@@ -73,7 +80,8 @@ class Alerts:
         takers: Sequence[Taker] = (),
     ) -> None:
         files: list[Taker] = [] if path is None else [_AlertsFile(store, path)]
-        marking = [*files, *takers]
+        marking = self._marking = [*files, *takers]
+        self._store = store
         leads = [store.lead(f"handing on {place}") for place in range(len(marking))]
         watching = _Hand(_Watcher(store, show), may_be_stuck=True)
         self._hands = [watching, *map(_Hand, marking, leads)]
@@ -87,6 +95,11 @@ class Alerts:
         """Look at once: called after something was recorded; any thread may."""
         for hand in self._hands:
             hand.woken.set()
+
+    def handed(self, kind: str) -> int:
+        """Return up to which number all who are to have what is called so have got it."""
+        numbers = (self._store.mark(taker.mark) for taker in self._marking if taker.kind == kind)
+        return min(numbers, default=EVERYTHING)
 
     def stop(self) -> None:
         """Hand on what there is, then end.
@@ -189,6 +202,9 @@ class _Hand:
 class _Watcher:
     """Shows alerts while there is somebody to see them."""
 
+    kind = ALERT
+    mark = ""  # whoever looks on is not waited for
+
     def __init__(self, store: Store, show: Callable[[bytes], None]) -> None:
         self.read = store.alerts_after
         self._latest = _latest(store)
@@ -219,18 +235,20 @@ class _Watcher:
 class _AlertsFile:
     """The file of alerts, one a line; it is opened by the process whose turn it is."""
 
+    kind = ALERT
+
     def __init__(self, store: Store, path: Path) -> None:
         self._store = store
         self.read = store.alerts_after
         self._path = path
-        self._name = f"alerts:{path.absolute()}"
+        self.mark = f"alerts:{path.absolute()}"
         self._opened: LinesFile | None = None
         self._written = 0
 
     def written(self) -> int:
         """Open the file, and return the number of the last alert that is in it."""
         self.close()
-        marked = self._store.mark(self._name)
+        marked = self._store.mark(self.mark)
         last = self._file().last()
         recent = self._store.alerts_after(marked, BATCH_MAX)
         self._written = next((number for number, body in recent if body == last), marked)
@@ -253,7 +271,7 @@ class _AlertsFile:
         except OSError as error:
             raise self._problem(error) from None
         self._written = found[-1][0]  # whether or not it can be marked
-        self._store.set_mark(self._name, self._written)
+        self._store.set_mark(self.mark, self._written)
 
     def end(self) -> None:
         """Come to its end by itself: a file does not wait."""

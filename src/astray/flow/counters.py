@@ -64,13 +64,17 @@ class Snapshots:
 class Counters:
     """Counts of this run; written by the dataflow, read by whoever shows them.
 
-    `latest_us` is the latest event time of the last batch, and `reaching` has the scores at
-    which policies act, each with the ended sessions that have reached it.
+    `latest_us` is the latest event time of the last batch, `newest_us` that of all; `verdicts`
+    are those that the case store has told of. `reaching` has the scores at which policies act,
+    each with the ended sessions that have reached it. `removed` has the rows that went from the
+    case store, by table.
     """
 
     events: int = 0
     rejects: Counter[str] = field(default_factory=Counter)
     latest_us: int = 0
+    newest_us: int = 0
+    verdicts: int = 0
     sessions: int = 0
     scores: NDArray[np.int64] = field(
         default_factory=lambda: np.zeros(len(SCORE_EDGES) + 1, np.int64)
@@ -79,6 +83,7 @@ class Counters:
     reaching: dict[float, int] = field(default_factory=dict)
     decisions: Counter[str] = field(default_factory=Counter)
     withheld: Counter[str] = field(default_factory=Counter)
+    removed: Counter[str] = field(default_factory=Counter)
     snapshots: Snapshots = field(default_factory=Snapshots)
     shards: dict[int, Watched] = field(default_factory=dict)
     deciders: list[Decider] = field(default_factory=list)

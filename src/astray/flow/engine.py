@@ -13,6 +13,7 @@ from bytewax.dataflow import Dataflow
 from bytewax.recovery import RecoveryConfig
 from bytewax.testing import cluster_main, run_main
 
+from astray.baseline.judging import compile_judging
 from astray.baseline.part import part_of, windows_of
 from astray.baseline.settings import shard_settings
 from astray.baseline.shard import Shard
@@ -81,6 +82,7 @@ def compile_shard() -> None:
     shard = Shard(0, shard_settings(config, lowest_limits(config)), ["warm-up"])
     part = part_of(0, decoded, np.arange(len(rows)), windows_of(decoded, _HOUR_US))
     records = shard.assess(part)
+    compile_judging(shard.memory)
     Decider(config).decide([*records, *shard.open_sessions()])
 
 

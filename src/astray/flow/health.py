@@ -15,8 +15,8 @@ from typing import Any, Final, Generic, TypeVar
 import orjson
 
 from astray.errors import StoreError
+from astray.flow.reading import Reading
 from astray.flow.serving import JSON_TYPE, Page
-from astray.flow.sources import Reading
 from astray.respond import Dispatcher, DispatcherThread
 from astray.store import Store
 

@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from astray.alerts.blindness import silence_finding
 from astray.alerts.ocsf import finding, undelivered
+from astray.baseline.judgement import Judgement
 from astray.config import Config, Webhook
 from astray.decide.decider import Ruling
+from astray.detectors.models import check_detectors
 from astray.errors import AstrayError, ConfigError
 from astray.flow.alerting import Alerts
 from astray.flow.cluster import Cluster
@@ -27,13 +30,16 @@ from astray.flow.listening import Watch
 from astray.flow.metrics import metrics_page
 from astray.flow.naming import STDIN, check_sources
 from astray.flow.past import past_of
+from astray.flow.reading import Reading
 from astray.flow.recovery import open_recovery
+from astray.flow.retention import Retention
 from astray.flow.serving import Pages, PageServer, listening_problem
 from astray.flow.sinks import Calling, RejectsFile
-from astray.flow.sources import Reading, Sources
+from astray.flow.sources import Sources
 from astray.flow.state import naming_damage
 from astray.flow.steps import Context
 from astray.flow.stopping import asked_to_stop
+from astray.flow.verdicts import VERDICTS, StoreVerdicts
 from astray.respond import (
     Dispatcher,
     DispatcherThread,
@@ -62,7 +68,10 @@ def _ignore(_: bytes) -> None:
 
 @dataclass(frozen=True)
 class Live:
-    """What a live run is about; `show` is called with every alert."""
+    """What a live run is about; `show` is called with every alert.
+
+    `verdicts` are known besides those of the case store.
+    """
 
     config: Config
     sources: Sequence[str]
@@ -73,6 +82,7 @@ class Live:
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     vitals: Vitals = field(default_factory=Vitals)
     cluster: Cluster | None = None
+    verdicts: tuple[Judgement, ...] = ()
 
     def run(self) -> None:
         """Run until the sources end or somebody asks to stop; what is due is delivered then.
@@ -97,16 +107,20 @@ class Live:
             alerts = stack.enter_context(
                 Alerts(store, _path(config.alerts.file), self.show, kafka.publishing(store))
             )
+            stack.enter_context(Retention(store, config.store, alerts, self.counters))
             dispatcher = stack.enter_context(_dispatching(config, store, endpoints, vitals))
             record = _Record(store, WebhookOutbox(endpoints, finding), alerts, dispatcher, self)
             silent_after_s = config.blindness.silent_after_s
             watch = Watch(self.reading.listening, store, silent_after_s, alerts.wake)
             stack.enter_context(watch)
-            context = self._context(kafka.names, durable=recovery is not None)
+            context = self._context(kafka.names, store, durable=recovery is not None)
             letters = kafka.letters(self.reading)
             rejects = RejectsFile(_path(config.rejects.file), letters, durable=context.durable)
             feeds = kafka.feeds(self.reading, stack)
-            source = Sources(kafka.files, self.reading, feeds)
+            stack.enter_context(kafka.verdicts(store, self.counters))
+            lasts = self.reading.follow or bool(feeds)
+            verdicts = partial(StoreVerdicts, store, self.reading, lasts=lasts)
+            source = Sources(kafka.files, self.reading, feeds, {VERDICTS: verdicts})
             flow = build_flow(context, source, Calling(record), rejects)
             stack.enter_context(vitals.running())
             with naming_damage(self.recovery):
@@ -114,11 +128,14 @@ class Live:
             record.settle()
         self.reading.raise_fault()
 
-    def _context(self, names: Sequence[str], *, durable: bool) -> Context:
+    def _context(self, names: Sequence[str], store: Store, *, durable: bool) -> Context:
         self.reading.clustered = self.cluster is not None
         stop = self.reading.stop if self.reading.clustered else None
         pace = self.reading.pace
-        return Context(self.config, names, self.counters, durable=durable, stop=stop, pace=pace)
+        return Context(
+            self.config, names, self.counters, durable=durable, stop=stop, pace=pace,
+            judgements=self.verdicts, placed=store.place_verdict,
+        )  # fmt: skip
 
     @contextmanager
     def serving(self) -> Iterator[str]:
@@ -156,10 +173,14 @@ class Live:
         problems = output_problems(map(_path, outputs))
         endpoints, kafka = [], Kafka(self.config)
         files = [name for name in self.sources if not is_kafka(name)]
-        try:
-            check_sources(files, follow=self.reading.follow)
-        except ConfigError as error:
-            problems.extend(error.problems)
+        for check in (
+            partial(check_detectors, self.config),
+            partial(check_sources, files, follow=self.reading.follow),
+        ):
+            try:
+                check()
+            except ConfigError as error:
+                problems.extend(error.problems)
         try:
             kafka = connect(self.config, self.sources, self.environment)
         except ConfigError as error:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import accumulate
+from itertools import accumulate, product
 from pathlib import Path
 from typing import Final
 
@@ -29,10 +29,14 @@ from prometheus_client.registry import Collector
 from astray.baseline.buffers import (
     N_CUT,
     N_EVICTED,
+    N_JUDGED,
     N_OPENED,
     N_PENDING_LOST,
     N_QUARANTINED,
     N_REDELIVERED,
+    N_RELEASED,
+    N_UNKEPT,
+    N_UNMATCHED,
 )
 from astray.config import Config
 from astray.decide.decision import Level, Withheld
@@ -43,9 +47,10 @@ from astray.flow.counters import SCORE_EDGES, Counters
 from astray.flow.health import Asked, Health
 from astray.flow.naming import files_in
 from astray.flow.progress import Progress
+from astray.flow.reading import Reading
 from astray.flow.serving import Page
-from astray.flow.sources import Reading
-from astray.store import Counts, DeliveryState, Store, SuspensionState
+from astray.respond import Outcome
+from astray.store import TABLES, Counts, DeliveryState, Store, SuspensionState
 
 AGES: Final = ("young", "growing", "settled")
 """The age classes of agents: with fewer than 5 sessions, with fewer than 31, and with more."""
@@ -56,6 +61,10 @@ _SHARD_COUNTS: Final = {
     "astray_sessions_opened": (N_OPENED, "Sessions that have begun."),
     "astray_sessions_cut": (N_CUT, "Sessions as long as sessions.events_max, judged in pieces."),
     "astray_sessions_quarantined": (N_QUARANTINED, "Sessions too odd to learn from."),
+    "astray_sessions_released": (N_RELEASED, "Sessions out of quarantine by time or by peers."),
+    "astray_sessions_unkept": (N_UNKEPT, "Sessions that nobody can judge for want of room."),
+    "astray_verdicts": (N_JUDGED, "Verdicts that took effect, shard by shard."),
+    "astray_verdicts_unmatched": (N_UNMATCHED, "Verdicts about no session that is kept there."),
     "astray_lessons_lost": (N_PENDING_LOST, "Items that peers have not learnt for want of room."),
     "astray_agents_evicted": (N_EVICTED, "Agents forgotten: baseline.agents_max is reached."),
 }
@@ -160,6 +169,11 @@ class Metrics(Collector):
             "Bytes of memory that baselines and open sessions take.",
             sum(one.size_bytes for one in watched),
         )
+        yield _gauge(
+            "astray_decider_state_bytes",
+            "Bytes of memory that references, rhythms and sessions that wait to be ranked take.",
+            sum(one.size_bytes for one in list(self.counters.deciders)),
+        )
 
     def _snapshots(self) -> Iterator[Metric]:
         snapshots = self.counters.snapshots
@@ -248,6 +262,15 @@ class Metrics(Collector):
             "webhook",
             {name: name in failing for name in names},
         )
+        attempts = CounterMetricFamily(
+            "astray_webhook_attempts",
+            "Attempts to deliver to a webhook's receiver that have ended, by outcome.",
+            labels=["webhook", "outcome"],
+        )
+        ended = dict(dispatcher.attempts) if dispatcher is not None else {}
+        for name, outcome in product(names, Outcome):
+            attempts.add_metric([name, outcome], ended.get((name, outcome), 0))
+        yield attempts
 
     def _store(self) -> Iterator[Metric]:
         try:
@@ -255,6 +278,12 @@ class Metrics(Collector):
         except StoreError:
             held = None
         yield _gauge("astray_store_up", "Whether the case store answers.", held is not None)
+        yield _counts(
+            "astray_store_removed_rows",
+            "Rows that were removed from the case store, old and closed as they were, by table.",
+            "table",
+            _filled(self.counters.removed, TABLES),
+        )
         if held is not None:
             yield from _held(held, [webhook.name for webhook in self.config.webhook])
 

@@ -31,6 +31,8 @@ _BEGUN = "begun.json"
 _AFTER = "after_us"
 _PART = ".part"  # what a crash has kept from being written as a whole
 _PARTITIONS = 1
+_RESHARDED = {"shards", "shard_by"}
+_RESHARD = "`astray state reshard` makes a directory for this configuration of it"
 _SQLITE = b"SQLite format 3\0"
 
 
@@ -221,13 +223,11 @@ def _check_parts(directory: Path) -> None:
 
 
 def _check(directory: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    differing = [
-        f"{name} is {found.get(name)!r} there and {value!r} here"
-        for name, value in wanted.items()
-        if found.get(name) != value
-    ]
+    differing = [name for name, value in wanted.items() if found.get(name) != value]
     if differing:
-        raise RecoveryError(
-            f"{directory}: holds the state of another configuration: {'; '.join(differing)}",
-            lasting=True,
-        )
+        said = [
+            f"{name} is {found.get(name)!r} there and {wanted[name]!r} here" for name in differing
+        ]
+        said += [_RESHARD] if set(differing) <= _RESHARDED else []
+        problem = f"holds the state of another configuration: {'; '.join(said)}"
+        raise RecoveryError(f"{directory}: {problem}", lasting=True)

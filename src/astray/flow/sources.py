@@ -9,10 +9,8 @@ place is that of the next byte to hand over; an incomplete line is not handed ov
 import os
 import select
 import sys
-import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -23,13 +21,12 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from astray.errors import SourceError
 from astray.events import Chunk
 from astray.flow.lines import CHUNK_BYTES_MAX, Lines
-from astray.flow.listening import Listening
 from astray.flow.naming import STDIN, files_in
 from astray.flow.openfile import OpenFile, Place, ReplacedError
-from astray.flow.pace import Pace
-from astray.flow.progress import Backlog, Progress
+from astray.flow.progress import Progress
+from astray.flow.reading import Reading
 
-_POLL = timedelta(milliseconds=20)
+_POLL, _AWAY_POLL = timedelta(milliseconds=20), timedelta(milliseconds=200)
 _SILENT_AFTER = timedelta(seconds=30)
 _PIPE_SILENT_AFTER = timedelta(seconds=1)
 
@@ -38,43 +35,6 @@ Places = dict[str, tuple[str, int, int]]
 
 READ_KEYS = 16
 """The number of readers; a part of the state's address."""
-
-
-@dataclass
-class Reading:
-    """What all sources of a run share: the wish to stop, and how far each has got.
-
-    `turned_s` is when the engine last asked for more (monotonic; 0: not yet), `heard_s` when
-    a source last had something to read, by its name (in seconds since 1970). `paths` says of
-    sources that do not lie where their names say where they do.
-    """
-
-    stop: threading.Event = field(default_factory=threading.Event)
-    follow: bool = False
-    clustered: bool = False
-    progress: dict[str, Progress] = field(default_factory=dict)
-    backlogs: dict[str, Backlog] = field(default_factory=dict)
-    fault: SourceError | None = None
-    turned_s: float = 0.0
-    heard_s: dict[str, float] = field(default_factory=dict)
-    listening: Listening = field(default_factory=Listening)
-    paths: Mapping[str, Path] = field(default_factory=dict)
-    pace: Pace = field(default_factory=Pace)
-
-    def fail(self, fault: SourceError) -> None:
-        """Stop, as a source cannot be read further: what has been read is dealt with first."""
-        self.fault = self.fault or fault
-        self.stop.set()
-
-    def heard(self, chunks: Iterable[Chunk]) -> None:
-        """Take note of where something came from."""
-        now_s = time.time()
-        self.heard_s |= {chunk.source: now_s for chunk in chunks if not chunk.silent}
-
-    def raise_fault(self) -> None:
-        """Raise the error that has stopped the reading, if it was one."""
-        if self.fault is not None:
-            raise self.fault
 
 
 class Feed(Protocol):
@@ -86,12 +46,24 @@ class Feed(Protocol):
 
 
 class Sources(FixedPartitionedSource[Chunk, Places]):
-    """The sources named on the command line, divided among the readers."""
+    """The sources named on the command line, divided among the readers.
 
-    def __init__(self, names: Sequence[str], reading: Reading, feeds: Sequence[Feed] = ()) -> None:
+    `beside` are sources that nobody names, by their names: each is made with its reader's places.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        reading: Reading,
+        feeds: Sequence[Feed] = (),
+        beside: Mapping[str, Callable[[Places], "Source"]] | None = None,
+    ) -> None:
         self._names = list(names)
         self._reading = reading
         self._feeds = tuple(feeds)
+        self._beside = beside or {}
+        if not reading.clustered:
+            reading.unfinished.update(names)
 
     def list_parts(self) -> list[str]:
         """Return the readers' keys."""
@@ -102,7 +74,10 @@ class Sources(FixedPartitionedSource[Chunk, Places]):
         places = resume_state or {}
         names = [name for name in self._names if reader_of(name) == for_part]
         fed = [feed.source(for_part, places) for feed in self._feeds]
-        return Reader(names, self._reading, places, fed)
+        beside = [
+            make(places) for name, make in self._beside.items() if reader_of(name) == for_part
+        ]
+        return Reader(names, self._reading, places, fed, beside)
 
 
 def reader_of(name: str) -> str:
@@ -124,12 +99,14 @@ class Reader(StatefulSourcePartition[Chunk, Places]):
         reading: Reading,
         places: Places,
         fed: Sequence["Source"] = (),
+        beside: Sequence["Source"] = (),
     ) -> None:
         self._reading = reading
         self._places = dict(places)
         self._sources = [
             *(_source(name, reading, Place(*places.get(name, Place()))) for name in names),
             *fed,
+            *beside,
         ]
         # In a cluster that never ends by itself every process must be able to tell the others.
         self._lasts = reading.clustered and (reading.follow or bool(fed))
@@ -161,6 +138,7 @@ class Reader(StatefulSourcePartition[Chunk, Places]):
         for source in self._sources:
             if source.ended:
                 source.close()
+                self._reading.unfinished.discard(source.name)
         self._sources = [source for source in self._sources if not source.ended]
         if chunks:
             self._last_data = datetime.now(UTC)
@@ -182,7 +160,8 @@ class Reader(StatefulSourcePartition[Chunk, Places]):
         done = not self._sources and not self._lasts
         if done or datetime.now(UTC) - self._last_data < _POLL:
             return None
-        return datetime.now(UTC) + _POLL
+        is_away = all(source.is_away for source in self._sources)  # or there is none to ask
+        return datetime.now(UTC) + (_AWAY_POLL if is_away else _POLL)
 
     def snapshot(self) -> Places:
         """Return the places of all sources it ever read."""
@@ -208,6 +187,7 @@ class Source:
         self.reading = reading
         self.lasts = True  # it is to give for ever: nothing for long is worth a word
         self.ended = False
+        self.is_away = False  # nobody is there to give something, so it is asked more rarely
         self._last_data = datetime.now(UTC)
         self._silent = False
 

@@ -12,20 +12,22 @@ import numpy as np
 from bytewax.operators import StatefulBatchLogic
 
 from astray.baseline.activity import Shown
-from astray.baseline.part import Part, part_of, windows_of
+from astray.baseline.judgement import Judgement
+from astray.baseline.part import Part, part_of, told_to, windows_of
 from astray.baseline.records import Records
 from astray.baseline.settings import shard_settings
 from astray.baseline.shard import Shard
 from astray.config import Config
 from astray.decide.decider import Decider, Ranked, Ruling
 from astray.decide.limits import lowest_limits, tag_patterns
-from astray.events import Chunk, Decoded, Reject, decode
+from astray.events import Chunk, Decoded, Reason, Reject, decode
 from astray.flow.counters import Counters
 from astray.flow.faults import leaving
 from astray.flow.kafka.address import feed_of
 from astray.flow.keys import TENANT_KEYS, shard_key, tenant_key
 from astray.flow.pace import Pace
 from astray.flow.tagging import Tagger
+from astray.flow.verdicts import VERDICTS, decode_verdicts
 
 READ, DECODE, REJECT, ROUTE, ASSESS, DECIDE, RECORD = STEPS = (
     "read", "decode", "reject", "route", "assess", "decide", "record",
@@ -42,7 +44,9 @@ class Context:
     `durable`: there is a recovery store, so snapshots are worth making. `flush`: at the end
     of the sources, report the sessions that are still open, without ending them. `watch` is
     shown every decoded chunk, `audit` all sessions as they are ranked. `stop`, in a cluster, is
-    set when any process is asked to stop. `pace` is told how far sources have got.
+    set when any process is asked to stop. `pace` is told how far sources have got. Shards know
+    `judgements` from the beginning. `placed` is told of every other verdict by its id and of the
+    time at which it is to take effect, and returns when it does, for good.
     """
 
     config: Config
@@ -54,6 +58,8 @@ class Context:
     audit: Callable[[Ranked], None] | None = None
     stop: threading.Event | None = None
     pace: Pace | None = None
+    judgements: tuple[Judgement, ...] = ()
+    placed: Callable[[str, int], int] | None = None
 
 
 @leaving()
@@ -63,10 +69,16 @@ def decode_step(context: Context, chunks: Iterable[Chunk]) -> list[Decoded]:
 
 
 def _decoded(context: Context, chunk: Chunk) -> Decoded:
+    if context.placed is not None and chunk.source == VERDICTS:
+        told = decode_verdicts(chunk, _next_window_us(context), context.placed)
+        context.counters.verdicts += len(told.judgements)
+        context.counters.rejects[Reason.NOT_A_VERDICT] += len(told.rejects)
+        return told
     decoded = decode(chunk, int(time.time() * _MICROS))
     if len(decoded.rows):
         context.counters.events += len(decoded.rows)
         context.counters.latest_us = int(decoded.rows["ts_us"].max())
+        context.counters.newest_us = max(context.counters.newest_us, context.counters.latest_us)
         if context.pace is not None:
             context.pace.reach(chunk.source, context.counters.latest_us)
     elif chunk.silent and context.pace is not None:
@@ -76,6 +88,14 @@ def _decoded(context: Context, chunk: Chunk) -> Decoded:
     if context.watch is not None:
         context.watch(decoded)
     return decoded
+
+
+def _next_window_us(context: Context) -> int:
+    """Return the first window of which nothing has been read, and in which no shard is."""
+    counters, window_us = context.counters, int(context.config.baseline.window_s * _MICROS)
+    in_us = (watched.shard.window_us for watched in counters.shards.values())
+    newest_us = max(counters.newest_us, *in_us, 0)
+    return newest_us - newest_us % window_us + window_us if newest_us else 0
 
 
 def rejects_of(decoded: Decoded) -> list[tuple[str, tuple[str, Reject]]]:
@@ -124,6 +144,10 @@ class Route:
         return [part for decoded in chunks for part in self._parts(decoded)]
 
     def _parts(self, decoded: Decoded) -> Iterator[tuple[str, Part]]:
+        if decoded.judgements:
+            for number in range(int(self._shards)):
+                yield shard_key(number), told_to(number, decoded)
+            return
         rows = decoded.rows
         tags = self._tagger.tags(decoded)
         key = rows["agent"]
@@ -147,6 +171,7 @@ class Assess(StatefulBatchLogic[Part, tuple[str, Records], bytes | None]):
         if state is not None:
             self._shard = Shard.load(state, self._settings, context.sources)
             self._shard.waiting.begin_again()
+            self._shard.judging.hear(context.judgements)
             context.counters.watch(self._shard)
 
     @leaving()
@@ -154,6 +179,7 @@ class Assess(StatefulBatchLogic[Part, tuple[str, Records], bytes | None]):
         """Assess parts in order; called by the engine."""
         if self._shard is None:
             self._shard = Shard(values[0].shard, self._settings, self._context.sources)
+            self._shard.judging.hear(self._context.judgements)
             self._context.counters.watch(self._shard)
         out: list[tuple[str, Records]] = []
         for part in values:

@@ -1,10 +1,30 @@
 """The signals by which people and machines ask a process to stop."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+_STOPS = (signal.SIGTERM, signal.SIGINT)
+_SAID = b"asked to stop before anything was begun\n"
+_STDERR = 2
+
+
+def end_at_once() -> None:
+    """End this process well at the first SIGTERM or SIGINT, until somebody else heeds them.
+
+    For a process that is still being loaded, and has nothing to bring to an end: no exception
+    that some module's import might take for its own.
+    """
+
+    def end(_: int, __: FrameType | None) -> None:
+        os.write(_STDERR, _SAID)
+        os._exit(0)
+
+    for number in _STOPS:
+        signal.signal(number, end)
 
 
 @contextmanager
@@ -21,7 +41,7 @@ def asked_to_stop(heed: Callable[[int], None]) -> Iterator[None]:
     def handle(number: int, _: FrameType | None) -> None:
         heed(number)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, handle) for number in _STOPS}
     try:
         yield
     finally:

@@ -13,19 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from astray.baseline.layout import STATISTICS
 from astray.baseline.records import Finding
 from astray.config import Config
 from astray.decide.decider import Ranked, Ruling
 from astray.decide.decision import Decision, Evidence
 from astray.decide.evidence import evidence_of
+from astray.detectors.telling import names_of
 from astray.events import Decoded, Event, clock, parse_line
 from astray.flow.beginning import Beginning
 from astray.flow.counters import Counters
 from astray.flow.dataflow import build_flow
 from astray.flow.engine import compile_kernels, run_flow
+from astray.flow.reading import Reading
 from astray.flow.sinks import Calling, RejectsFile
-from astray.flow.sources import Reading, Sources
+from astray.flow.sources import Sources
 from astray.flow.steps import Context
 from astray.lab.seeking import Kind, Target, Wanted, check_is_after, seek
 
@@ -318,8 +319,10 @@ class _Search:
             score=rank.score,
             n=rank.n,
             certified=rank.n <= rank.counted,
-            bits=dict(zip(STATISTICS, rank.bits.tolist(), strict=True)),
-            evidence=evidence_of(rank.row, rank.bits, rank.findings, event, rank.shares),
+            bits=dict(zip(names_of(config.detector), rank.bits.tolist(), strict=True)),
+            evidence=evidence_of(
+                rank.row, rank.bits, rank.findings, event, rank.shares, config.detector
+            ),
             decisions=tuple(decisions),
             model=config.model_hash,
             config=config.config_hash,

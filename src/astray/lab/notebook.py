@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from astray.baseline.layout import STATISTICS
 from astray.config import Config, load_config
 from astray.errors import SourceError
 from astray.events import Event, Reject, parse_line
@@ -136,7 +135,7 @@ def _reasons(result: Replay, sessions: Sequence[SessionScore]) -> dict[str, Any]
     bits = [why.bits(one.agent, one.session) for one in sessions]
     told = [tuple(e.sentence for e in why.evidence(one.agent, one.session)) for one in sessions]
     columns: dict[str, Any] = {
-        f"bits_{name}": np.array([one[name] for one in bits], np.float64) for name in STATISTICS
+        f"bits_{name}": np.array([one[name] for one in bits], np.float64) for name in why.statistics
     }
     return columns | {"evidence": _objects(told)}
 

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from astray.baseline.layout import STATISTICS
 from astray.baseline.records import Finding
+from astray.config_detectors import Detector
 from astray.decide.decider import Ranked
 from astray.decide.decision import Evidence
 from astray.decide.evidence import evidence_of
+from astray.detectors.telling import names_of
 from astray.events import Event, parse_line
 from astray.lab.sessions import Names
 
@@ -38,11 +39,12 @@ class Explanations:
 
     def __init__(self, names: Names) -> None:
         self._names = names
+        self._detectors: tuple[Detector, ...] = ()
         self._highest: dict[tuple[str, str], _Highest] = {}
 
     def __call__(self, ranked: Ranked) -> None:
         """Take sessions; called by the dataflow."""
-        rows = ranked.rows
+        rows, self._detectors = ranked.rows, ranked.detectors
         keys = zip(*(rows[name].tolist() for name in ("session", "agent", "start_us")), strict=True)
         for place, (key, n) in enumerate(zip(keys, ranked.n.tolist(), strict=True)):
             name = self._names.of(*key)
@@ -63,10 +65,17 @@ class Explanations:
         event = parse_line(known.line, _ANY_TIME_US) if known.line else None
         if not isinstance(event, Event):
             event = Event(ts_us=int(known.row["ts_us"]), agent=agent, action="")
-        return evidence_of(known.row, known.bits, known.findings, event, known.shares)
+        why = (known.bits, known.findings, event, known.shares, self._detectors)
+        return evidence_of(known.row, *why)
+
+    @property
+    def statistics(self) -> tuple[str, ...]:
+        """The names of all statistics."""
+        return names_of(self._detectors)
 
     def bits(self, agent: str, session: str) -> dict[str, float]:
         """Return what each statistic of a session said at its highest score, in bits."""
         known = self._highest.get((agent, session))
-        values = [0.0] * len(STATISTICS) if known is None else known.bits.tolist()
-        return dict(zip(STATISTICS, values, strict=True))
+        names = self.statistics
+        values = [0.0] * len(names) if known is None else known.bits.tolist()
+        return dict(zip(names, values, strict=True))

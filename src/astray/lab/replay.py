@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from astray.baseline.judgement import Judgement
 from astray.config import Config
 from astray.decide.decision import Decision
+from astray.detectors.models import check_detectors
 from astray.flow.counters import Counters
 from astray.flow.dataflow import build_flow
 from astray.flow.engine import compile_kernels, run_flow
 from astray.flow.naming import check_sources
+from astray.flow.reading import Reading
 from astray.flow.sinks import Calling, Collector, RejectsFile
-from astray.flow.sources import Reading, Sources
+from astray.flow.sources import Sources
 from astray.flow.steps import Context
 from astray.lab.labels import Label
 from astray.lab.metrics import pr_auc, roc_auc, threshold_at
@@ -67,27 +70,32 @@ def replay(
     rejects: Path | None = None,
     *,
     explain: bool = False,
+    verdicts: tuple[Judgement, ...] = (),
 ) -> Replay:
     """Replay a recording; a policy's mode "auto" enforces, as nothing is sent.
 
     Several files, or directories of files, are one recording: they are read side by side, as
-    a run reads its sources. With `explain` every session can be explained afterwards.
+    a run reads its sources. With `explain` every session can be explained afterwards. `verdicts`
+    take effect when the recording comes to their time.
 
     Raises
     ------
     ConfigError
-        The recording is not there or empty.
+        The recording is not there or empty, or a detector cannot be made.
     SourceError
         It cannot be read to its end.
     """
     sources = [str(events)] if isinstance(events, Path) else list(map(str, events))
     check_sources(sources, follow=False)
+    check_detectors(config)
     config = enforced(config)
     compile_kernels()
     wanted = {label.first_bad_event for label in (labels or {}).values()} - {""}
     names, collector, counters = Names(wanted), Collector(), Counters()
     why = Explanations(names) if explain else None
-    context = Context(config, sources, counters, flush=True, watch=names, audit=why)
+    context = Context(
+        config, sources, counters, flush=True, watch=names, audit=why, judgements=verdicts
+    )
     reading = Reading()
     source = Sources(sources, reading)
     started = time.perf_counter()

@@ -13,7 +13,8 @@ from astray.events import Chunk, Decoded, Event, clock, decode, parse_line
 from astray.events.ids import pair_ids, stable_id
 from astray.flow.beginning import Beginning
 from astray.flow.openfile import Place
-from astray.flow.sources import Reader, Reading
+from astray.flow.reading import Reading
+from astray.flow.sources import Reader
 
 NAMED_MAX = 5
 """So many of those that share an id are named."""

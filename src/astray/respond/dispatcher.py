@@ -1,6 +1,7 @@
 """Takes what the store has for the outside to its receivers, at least once."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -88,7 +89,8 @@ class Dispatcher:
     or for as long as an attempt can last.
 
     `report` is asked for an alert when a delivery ends without success; it is recorded
-    together with the end. `spread` draws from [0, 1) where a delay lies within its jitter.
+    together with the end. `attempts` counts those that have ended, by endpoint and outcome, for
+    whoever wants to know. `spread` draws from [0, 1) where a delay lies within its jitter.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class Dispatcher:
             max_workers=max(1, LANE_MAX * len(self._lanes)), thread_name_prefix="astray-webhook"
         )
         self._flights: dict[Future[_Answer], _Flight] = {}
+        self.attempts: Counter[tuple[str, Outcome]] = Counter()
         self.landed: Callable[[], None] = _nobody_waits
 
     def run_once(self, now_s: float) -> float | None:
@@ -157,6 +160,7 @@ class Dispatcher:
         for future, (flight, answer) in ended.items():
             del self._flights[future]
             flight.lane.flying.discard(flight.delivery.webhook_id)
+            self.attempts[flight.lane.endpoint.name, outcome_of(answer.status)] += 1
             self._learn(flight, answer)
 
     @property

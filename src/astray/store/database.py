@@ -126,6 +126,10 @@ class Database:
         """Ask for something, of one state of the database."""
         return self._patiently(lambda found: work(found, *args, **kwargs), writes=False)
 
+    def give_back(self) -> bool:
+        """Let the system have some room that nothing is in; return whether there is more."""
+        return self._patiently(self._server.give_back, writes=True)
+
     def check_writable(self) -> None:
         """Raise unless it can be written now; nothing is, and nothing is waited for."""
         locking = select(meta.c.value).with_for_update()  # what only one who may write can do

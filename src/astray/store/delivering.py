@@ -169,6 +169,15 @@ def switch(connection: Connection, endpoint: str, disabled_s: float | None, reas
         connection.execute(insert(endpoints).values(name=endpoint, **values))
 
 
+def known_endpoints(connection: Connection) -> dict[str, str]:
+    """Return the endpoints that something was to be sent to, each with why it is off, if it is."""
+    asked = select(deliveries.c.endpoint).distinct()
+    known = dict.fromkeys(connection.scalars(asked.limit(ROWS_MAX)), "")
+    for row in connection.execute(select(endpoints)):
+        known[row.name] = "" if row.disabled_s is None else row.reason or "disabled"
+    return known
+
+
 def shorten(text: str) -> str:
     """Return at most `ERROR_BYTES_MAX` bytes of a text."""
     return text.encode(errors="replace")[:ERROR_BYTES_MAX].decode(errors="ignore")

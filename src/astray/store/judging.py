@@ -9,12 +9,13 @@ import orjson
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from astray.decide.decision import Decision, Level, Mode, Withheld, decision_id
+from astray.decide.effect import TAKES_EFFECT
 from astray.decide.verdict import Said, Verdict
 from astray.events import clock
 from astray.store import numbering
 from astray.store.delivering import ROWS_MAX
 from astray.store.outgoing import Outbox, Undoing
-from astray.store.recording import record
+from astray.store.recording import record_approved
 from astray.store.schema import (
     DeliveryState,
     SuspensionState,
@@ -95,7 +96,7 @@ def approve(connection: Connection, act: Act, outbox: Outbox) -> Outcome:
     if _suspension(connection, act.case_id) is not None:
         return Outcome.SUSPENDED
     approved = _suspending(_last_decision(connection, act.case_id))
-    record(connection, [approved], outbox, act.at_s)
+    record_approved(connection, approved, outbox, act.at_s)
     _write_down(connection, replace(act, about=approved.id))
     return Outcome.DONE
 
@@ -159,6 +160,20 @@ def verdicts_after(connection: Connection, sequence: int, limit: int) -> list[tu
         .limit(min(limit, ROWS_MAX))
     )
     return [(row.sequence, row.body.encode()) for row in connection.execute(query)]
+
+
+def place_verdict(connection: Connection, verdict_id: str, at_us: int) -> int:
+    """Write down when a verdict takes effect, unless that is known; return when it does."""
+    ours = verdicts.c.verdict_id == verdict_id
+    body = connection.scalar(select(verdicts.c.body).where(ours))
+    told = orjson.loads(body) if body is not None else {}
+    known_us = clock.iso_us(told[TAKES_EFFECT]) if TAKES_EFFECT in told else None
+    if known_us is not None:
+        return known_us
+    told[TAKES_EFFECT] = clock.iso_exact(at_us)
+    changed = {"body": orjson.dumps(told).decode()}
+    connection.execute(update(verdicts).where(ours).values(changed))
+    return at_us
 
 
 def verdicts_of(connection: Connection, case_id: str) -> list[dict[str, Any]]:

@@ -65,9 +65,33 @@ def _keep_verdicts(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+def _remove_what_is_old(connection: Connection) -> None:
+    for statement in (
+        "CREATE INDEX alerts_of_case ON alerts (case_id)",
+        "CREATE INDEX suspensions_of_decision ON suspensions (decision_id)",
+    ):
+        connection.exec_driver_sql(statement)
+    if connection.dialect.name != "sqlite":
+        connection.exec_driver_sql("ALTER TABLE audit ALTER COLUMN case_id DROP NOT NULL")
+        return
+    for statement in (  # a column of SQLite's cannot be changed
+        """CREATE TABLE audit_anew (
+            sequence INTEGER NOT NULL, case_id TEXT, at_s DOUBLE NOT NULL,
+            who TEXT NOT NULL, did TEXT NOT NULL, about TEXT NOT NULL, note TEXT NOT NULL,
+            PRIMARY KEY (sequence), FOREIGN KEY (case_id) REFERENCES cases (case_id)
+        )""",
+        "INSERT INTO audit_anew SELECT sequence, case_id, at_s, who, did, about, note FROM audit",
+        "DROP TABLE audit",
+        "ALTER TABLE audit_anew RENAME TO audit",
+        "CREATE INDEX audit_of_case ON audit (case_id)",
+    ):
+        connection.exec_driver_sql(statement)
+
+
 MIGRATIONS: Final[Sequence[Migration]] = (
     _number_decisions_and_hold_deliveries,
     _keep_silences,
     _keep_verdicts,
+    _remove_what_is_old,
 )
 """The steps from `OLDEST` on, one for each version; the last leads to `SCHEMA_VERSION`."""

@@ -114,6 +114,10 @@ class PostgresServer:
             return error.connection_invalidated or isinstance(error, OperationalError)
         return error.connection_invalidated or str(code).startswith(_PASSING)
 
+    def give_back(self, _: Connection) -> bool:
+        """Do nothing: the server's autovacuum sees to it."""
+        return False
+
     def lead(self, name: str) -> Lead:
         """Return the lead of a name; it will have a connection of its own."""
         lead = PostgresLead(self._engine, self.name, name)

@@ -8,6 +8,7 @@ import orjson
 from sqlalchemy import Column, Connection, Table, bindparam, delete, insert, select, update
 
 from astray.decide.decision import Decision, Level
+from astray.decide.past import unless_past
 from astray.store import numbering
 from astray.store.outgoing import Outbox
 from astray.store.schema import (
@@ -26,6 +27,9 @@ KEYS_MAX: Final = 500
 
 ALERTS_MAX: Final = 2
 """Alerts of one case: when it opens, and when it first becomes worse."""
+
+REMOVED_UNTIL: Final = "removed_until_us"
+"""The mark with the time of the latest event of all cases that have been removed."""
 
 _RISING: Final = tuple(Level)
 _RAISE: Final = (
@@ -100,11 +104,32 @@ def record(
 
     A case opens with its first decision and only rises. It has one suspension however many
     policies ask for it, and at most `ALERTS_MAX` alerts.
+
+    What may have been recorded before and has been removed since suspends nobody again.
     """
     fresh = _unrecorded(connection, taken)
-    case_ids = {decision.case for decision in fresh}
-    known = _known_cases(connection, case_ids)
-    suspended = set(_present(connection, suspensions.c.case_id, case_ids))
+    suspended = _suspended(connection, fresh)
+    withheld = _unless_removed(connection, fresh, suspended)
+    return _write(connection, withheld, suspended, outbox, now_s)
+
+
+def record_approved(
+    connection: Connection, decision: Decision, outbox: Outbox, now_s: float
+) -> None:
+    """Write a decision that a person has made, however old what it is about."""
+    fresh = _unrecorded(connection, [decision])
+    _write(connection, fresh, _suspended(connection, fresh), outbox, now_s)
+
+
+def _write(
+    connection: Connection,
+    fresh: list[Decision],
+    suspended: set[str],
+    outbox: Outbox,
+    now_s: float,
+) -> list[Decision]:
+    """Write decisions that are new and what follows from them; return them."""
+    known = _known_cases(connection, {decision.case for decision in fresh})
     batch = _Batch()
     for decision in fresh:
         _take(decision, known, batch, outbox, now_s)
@@ -218,6 +243,29 @@ def _unrecorded(connection: Connection, taken: Sequence[Decision]) -> list[Decis
         for decision in taken
         if decision.id not in recorded and distinct.pop(decision.id, None) is not None
     ]
+
+
+def _suspended(connection: Connection, taken: Sequence[Decision]) -> set[str]:
+    """Return those of the decisions' cases whose sessions are suspended already."""
+    case_ids = {decision.case for decision in taken}
+    return set(_present(connection, suspensions.c.case_id, case_ids))
+
+
+def _unless_removed(
+    connection: Connection, fresh: list[Decision], suspended: Collection[str]
+) -> list[Decision]:
+    """Return decisions, those from as long ago as what was removed without their suspensions."""
+    if not any(decision.suspends for decision in fresh):
+        return fresh
+    ours = marks.c.name == REMOVED_UNTIL
+    until_us = connection.scalar(select(marks.c.sequence).where(ours))
+    if until_us is None:  # nothing was ever removed
+        return fresh
+    judged = [
+        decision if decision.case in suspended else unless_past(decision, until_us + 1, 0)
+        for decision in fresh
+    ]
+    return judged if judged == fresh else _unrecorded(connection, judged)
 
 
 def _known_cases(connection: Connection, case_ids: Collection[str]) -> dict[str, _Case]:

@@ -23,7 +23,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 VERSION_KEY: Final = "schema_version"
 
 
@@ -115,6 +115,7 @@ suspensions = Table(
     Column("requested_s", Double, nullable=False),
     Column("settled_s", Double),
     Index("suspensions_by_state", "state"),
+    Index("suspensions_of_decision", "decision_id"),  # else removing a decision reads them all
 )
 
 deliveries = Table(
@@ -159,6 +160,7 @@ alerts = Table(
     Column("case_id", Words, ForeignKey("cases.case_id"), nullable=False),
     Column("recorded_s", Double, nullable=False),
     Column("body", LargeBinary, nullable=False),
+    Index("alerts_of_case", "case_id"),
 )
 
 verdicts = Table(
@@ -177,7 +179,7 @@ audit = Table(
     "audit",  # what people did to cases; rows are added and never changed
     metadata,
     Column("sequence", Number, primary_key=True, autoincrement=False),
-    Column("case_id", Words, ForeignKey("cases.case_id"), nullable=False),
+    Column("case_id", Words, ForeignKey("cases.case_id")),  # null: about no case that is there
     Column("at_s", Double, nullable=False),
     Column("who", Words, nullable=False),
     Column("did", Words, nullable=False),

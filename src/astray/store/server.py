@@ -41,6 +41,10 @@ class Server(Protocol):
         """Return whether an error may pass by itself, so that trying again makes sense."""
         ...
 
+    def give_back(self, connection: Connection) -> bool:
+        """Let the system have some of the room that nothing is in; return whether there is more."""
+        ...
+
     def lead(self, name: str) -> Lead:
         """Return the lead of a name, not yet taken."""
         ...

@@ -22,6 +22,10 @@ from astray.errors import StoreError
 from astray.store.lead import Sole
 
 BUSY_TIMEOUT_S: Final = 10.0
+PAGES_MAX: Final = 256
+"""Pages that are given back to the system in one transaction: a megabyte."""
+
+_INCREMENTAL: Final = 2
 _LOCK_BYTES_MAX: Final = 32
 
 
@@ -55,6 +59,17 @@ class SqliteServer:
     def passes(self, _: SQLAlchemyError) -> bool:
         """Return false: what may pass was waited for by SQLite itself."""
         return False
+
+    def give_back(self, connection: Connection) -> bool:
+        """Make the file shorter by some of its free pages, and return whether there are more.
+
+        A file that an older version has created keeps them, and uses them again.
+        """
+        if connection.exec_driver_sql("PRAGMA auto_vacuum").scalar() != _INCREMENTAL:
+            return False
+        for _ in range(PAGES_MAX):  # a page a step, and the driver takes one step of a statement
+            connection.exec_driver_sql("PRAGMA incremental_vacuum(1)")
+        return bool(connection.exec_driver_sql("PRAGMA freelist_count").scalar())
 
     def lead(self, _: str) -> Sole:
         """Return the lead: the lock on the file has seen to it that nobody else is here."""
@@ -99,11 +114,13 @@ def writing_engine(path: Path) -> Engine:
     """Return an engine that reads and writes the file, which is created if need be.
 
     A commit returns when it is on the disk (`synchronous=FULL`): what was recorded
-    survives a power cut. WAL lets others read while one writes.
+    survives a power cut. WAL lets others read while one writes. A file that is created now
+    can give room back.
     """
 
     def connect() -> sqlite3.Connection:
         connection = _connect(_uri(path, "mode=rwc"))
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # before anything is in it
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         return connection

@@ -8,13 +8,14 @@ from typing import Self
 from astray.decide.decision import Decision
 from astray.decide.silence import Kind, Silence
 from astray.decide.verdict import Verdict
-from astray.store import address, delivering, judging, recording, silencing, views
+from astray.store import address, delivering, judging, recording, retention, silencing, views
 from astray.store.database import PATIENCE_S, Database
 from astray.store.delivering import Delivery, Result
 from astray.store.judging import Act, Outcome
 from astray.store.lead import Lead
 from astray.store.migrations import MIGRATIONS, Migration
 from astray.store.outgoing import Outbox, Undoing
+from astray.store.retention import Place, Removed, Terms
 from astray.store.silencing import Render
 from astray.store.views import Case, CaseFile, Counts
 
@@ -186,6 +187,10 @@ class Store:
         """Send to an endpoint again."""
         self._database.write(delivering.switch, name, None, "")
 
+    def known_endpoints(self) -> dict[str, str]:
+        """Return the endpoints that something was to be sent to, with why one is disabled."""
+        return self._database.read(delivering.known_endpoints)
+
     def counts(self, now_s: float) -> Counts:
         """Return how much the store holds."""
         return self._database.read(views.counts, now_s)
@@ -216,6 +221,29 @@ class Store:
         In the order of recording; like an alert, none comes late with a smaller number.
         """
         return self._database.read(judging.verdicts_after, sequence, limit)
+
+    def remove_cases(self, terms: Terms, now_s: float, after: Place | None = None) -> Removed:
+        """Look at some old cases, and remove those that are closed, with all that is theirs.
+
+        One call is short, as nobody else writes meanwhile; the next goes on after its `last`.
+        """
+        return self._database.write(retention.remove_cases, terms, after, now_s)
+
+    def remove_alerts(self, terms: Terms) -> int:
+        """Remove some old alerts that have been handed on; return how many."""
+        return self._database.write(retention.remove_alerts, terms)
+
+    def removals(self, limit: int) -> list[Act]:
+        """Return what was removed when, as the audit has it, the latest first."""
+        return self._database.read(retention.removals, limit)
+
+    def give_back(self) -> bool:
+        """Let the system have some room that nothing is in; return whether there is more."""
+        return self._database.give_back()
+
+    def place_verdict(self, verdict_id: str, at_us: int) -> int:
+        """Write down when a verdict takes effect in the stream; return when it does, for good."""
+        return self._database.write(judging.place_verdict, verdict_id, at_us)
 
     def check_writable(self) -> None:
         """Raise a `StoreError` unless it can be written now; nothing is."""

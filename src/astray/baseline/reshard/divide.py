@@ -11,6 +11,7 @@ them, too; `pooling` says how it is divided where they part, and joined where th
 - groups, fleets and the ranking are pooled;
 - what the window has taught so far (whole units that count when it turns), and sessions that
   are not in the ranking yet, go where most of their group or shard goes: once, and undivided;
+- sessions that may still be judged go with their agents, verdicts to all shards;
 - what was counted is added up: it stays what it is over all shards;
 - sessions are numbered anew.
 
@@ -28,16 +29,19 @@ from numpy.typing import NDArray
 from astray.baseline import snapshot
 from astray.baseline.buffers import (
     COUNTERS,
+    KEPT_USED,
     N_OPENED,
     PENDING,
     PENDING_USED,
 )
 from astray.baseline.findings import Findings
+from astray.baseline.judging import Judging
 from astray.baseline.layout import OWNER, SESSION, TAUGHT
 from astray.baseline.memory import Memory
 from astray.baseline.ranking import Tally
 from astray.baseline.reshard.crews import Crew, Found, crews_at
 from astray.baseline.reshard.donors import gathered_donors
+from astray.baseline.reshard.judged import gathered_kept, gathered_verdicts
 from astray.baseline.reshard.pooling import Piece, pooled_items, pooled_owner, pooled_ranking
 from astray.baseline.reshard.queues import Dumped, Held, held_in, routed
 from astray.baseline.reshard.spread import (
@@ -73,18 +77,20 @@ class Fleet:
     findings: Sequence[Found]
     waiting: Sequence[Dumped]
     held: Sequence[dict[str, Held]]
+    judging: Sequence[dict[str, Any]] = ()
 
     @classmethod
     def of(cls, states: Iterable[bytes], before: Spread) -> Self:
         """Return the fleet of dumped shards, in order; raises `StateError` for a damaged one."""
         loaded = [snapshot.load(state) for state in states]
-        waiting = [waiting for _, _, _, waiting in loaded]
+        waiting = [each.waiting for each in loaded]
         return cls(
             before,
-            [memory for _, memory, _, _ in loaded],
-            [dict(findings) for _, _, findings, _ in loaded],
+            [each.memory for each in loaded],
+            [dict(each.findings) for each in loaded],
             waiting,
             list(map(held_in, waiting)),
+            [each.judging for each in loaded],
         )
 
     @property
@@ -213,6 +219,8 @@ class _Division:
         counters = self._counters(shard, len(sessions) - 1)
         counters[PENDING_USED] = len(pending)
         tally, recent = self._ranking(shard)
+        kept = gathered_kept(shard, fleet.memories, self.shards, heap)
+        counters[KEPT_USED] = len(kept)
         own = fleet.memories[shard :: self.after.shards]
         memory = Memory.around(
             **gathered_donors(fleet.memories, own, counters),
@@ -228,11 +236,13 @@ class _Division:
             counters=counters,
             taught=self._taught(shard, rows),
             pending=pending,
+            kept=kept,
         )
-        found, queue = Findings(), Waiting(list(waiting[0]["clocks"]))
+        found, queue, judging = Findings(), Waiting(list(waiting[0]["clocks"])), Judging()
+        judging.load(gathered_verdicts(fleet.judging))
         found.load([[number, kept] for number, kept in sorted(findings.items())])
         queue.load(*waiting)
-        return snapshot.dump(shard, memory, found, queue)
+        return snapshot.dump(shard, memory, found, queue, judging)
 
     def _pieces(self, shard: int) -> dict[int, list[Piece]]:
         """Return the pieces of the groups and fleets of a shard by their keys."""

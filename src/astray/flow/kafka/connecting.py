@@ -1,7 +1,7 @@
 """Everything of Kafka that a run has to do with: looked at first, with all that is wrong."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 
 from confluent_kafka import Consumer
@@ -9,12 +9,16 @@ from confluent_kafka import Consumer
 from astray.config import Config
 from astray.config_kafka import KafkaSink
 from astray.errors import ConfigError
+from astray.flow.alerting import ALERT, DECISION
+from astray.flow.counters import Counters
 from astray.flow.kafka.address import is_kafka, parse_all, partition_name
 from astray.flow.kafka.letters import LettersTopic, Patience
 from astray.flow.kafka.link import Link, first_look, option_problems, resolved
-from astray.flow.kafka.publishing import ALERT, DECISION, Publishing
+from astray.flow.kafka.publishing import Publishing
 from astray.flow.kafka.topics import Topics
-from astray.flow.sources import Feed, Reading
+from astray.flow.kafka.verdicts import VerdictsTopic
+from astray.flow.reading import Reading
+from astray.flow.sources import Feed
 from astray.store import Store
 
 _SOURCE, _SINK = "source.kafka.config", "sink.kafka.config"
@@ -24,8 +28,8 @@ _SOURCE, _SINK = "source.kafka.config", "sink.kafka.config"
 class Kafka:
     """What a run reads from Kafka and writes to it, as it was found by `connect`.
 
-    `files` are the sources that are not Kafka's. `links` are the ways to the clusters to read
-    from and to write to, None where there is nothing to read or to write.
+    `files` are the sources that are not Kafka's. `source`, `sink` and `told` are the ways to the
+    clusters to read from, to write to, and where verdicts are; None where there is nothing to do.
     """
 
     config: Config
@@ -33,6 +37,7 @@ class Kafka:
     counts: Mapping[str, int] | None = None
     source: Link | None = None
     sink: Link | None = None
+    told: Link | None = None
 
     @property
     def names(self) -> list[str]:
@@ -46,6 +51,13 @@ class Kafka:
             return []
         config, counts = self.config.source.kafka, dict(self.counts or {})
         return [stack.enter_context(Topics(self.source, config, counts, reading))]
+
+    def verdicts(self, store: Store, counters: Counters) -> AbstractContextManager[object]:
+        """Return what reads verdicts into the case store, once entered; without a topic nothing."""
+        link, config = self.told, self.config.source.kafka
+        if link is None or config.verdicts is None:
+            return nullcontext()
+        return VerdictsTopic(link.fresh(), config.verdicts, config.group, store, counters)
 
     def letters(self, reading: Reading) -> Callable[[], LettersTopic] | None:
         """Return how to open the topic of rejects, if there is to be one."""
@@ -73,6 +85,8 @@ def connect(config: Config, sources: Sequence[str], environment: Mapping[str, st
     """
     kafka = Kafka(config, tuple(name for name in sources if not is_kafka(name)))
     kafka, problems = _with_source(kafka, list(filter(is_kafka, sources)), environment)
+    kafka, told = _with_verdicts(kafka, environment)
+    problems += [problem for problem in told if problem not in problems]
     sink = config.sink.kafka
     if _written(sink):
         link, found = _link(",".join(sink.brokers), sink.config, _SINK, environment)
@@ -102,6 +116,18 @@ def _with_source(
         return kafka, [*unclear, *problems]
     counts, problems = _looked(link, address.topics)
     return replace(kafka, source=link, counts=counts), problems
+
+
+def _with_verdicts(kafka: Kafka, environment: Mapping[str, str]) -> tuple[Kafka, list[str]]:
+    config = kafka.config.source.kafka
+    if config.verdicts is None:
+        return kafka, []
+    if not config.brokers:
+        return kafka, ["source.kafka: verdicts are to be read, and brokers are not set"]
+    link, problems = _link(",".join(config.brokers), config.config, _SOURCE, environment)
+    if not problems:
+        problems = _looked(link, [config.verdicts])[1]
+    return replace(kafka, told=link), problems
 
 
 def _link(

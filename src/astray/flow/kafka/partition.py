@@ -12,7 +12,8 @@ from astray.flow.kafka.address import partition_name
 from astray.flow.kafka.messages import chunk_of
 from astray.flow.openfile import Place
 from astray.flow.progress import Backlog
-from astray.flow.sources import Reading, Source
+from astray.flow.reading import Reading
+from astray.flow.sources import Source
 
 _ANSWER_S = 5.0
 EARLIEST, LATEST, STOP = "earliest", "latest", "stop"

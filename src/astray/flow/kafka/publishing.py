@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from astray.errors import SinkError
 from astray.events.clock import iso_exact
-from astray.flow.alerting import BATCH_MAX, STOP_S, Found
+from astray.flow.alerting import ALERT, BATCH_MAX, DECISION, STOP_S, Found
 from astray.flow.kafka.letters import Patience
 from astray.flow.kafka.link import Link, is_hopeless, partitions_of
 from astray.flow.kafka.producing import Producing, Record
@@ -34,10 +34,10 @@ class Publishing:
     """Hands what the store records on to a topic; see `astray.flow.alerting.Taker`."""
 
     def __init__(self, link: Link, topic: str, store: Store, kind: str) -> None:
-        self._link, self._topic, self._store, self._kind = link, topic, store, kind
+        self._link, self._topic, self._store, self.kind = link, topic, store, kind
         self._describe = _KINDS[kind]
         self._read = store.alerts_after if kind == ALERT else store.decisions_after
-        self._mark = f"{kind}:kafka:{topic}"
+        self.mark = f"{kind}:kafka:{topic}"
         self._ending = threading.Event()
         self._given_up = Patience(self._ending, STOP_S * _SHARE_OF_STOP)
         self._producing: Producing | None = None
@@ -45,7 +45,7 @@ class Publishing:
 
     def written(self) -> int:
         """Return the number of the last that is known to be in the topic."""
-        return self._store.mark(self._mark)
+        return self._store.mark(self.mark)
 
     def read(self, after: int, limit: int) -> Found:
         """Return what the store has recorded after a number."""
@@ -64,7 +64,7 @@ class Publishing:
         except SinkError:
             self.close()  # with another producer next time, and after another look
             raise
-        self._store.set_mark(self._mark, found[-1][0])
+        self._store.set_mark(self.mark, found[-1][0])
 
     def _write(self, found: Found) -> None:
         if self._producing is None:
@@ -91,8 +91,8 @@ class Publishing:
         headers = {
             "content-type": "application/json",
             "ce_specversion": "1.0",
-            "ce_id": f"{self._kind}:{uid or number}",
-            "ce_type": f"astray.{self._kind}",
+            "ce_id": f"{self.kind}:{uid or number}",
+            "ce_type": f"astray.{self.kind}",
             "ce_source": "/astray",
             "ce_time": iso_exact(time_us),
         }
@@ -155,5 +155,4 @@ def _of_decision(body: dict[str, Any]) -> tuple[str, str, int]:
     return body["agent"], body["id"], body["ts_us"]
 
 
-ALERT, DECISION = "alert", "decision"
 _KINDS: dict[str, Describe] = {ALERT: _of_alert, DECISION: _of_decision}

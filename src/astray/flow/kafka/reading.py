@@ -12,7 +12,8 @@ from astray.events import Chunk
 from astray.flow.kafka.address import partition_name, topic_name
 from astray.flow.kafka.link import Link, is_hopeless
 from astray.flow.kafka.partition import EARLIEST, Partition, Wanted
-from astray.flow.sources import Places, Reading, Source, reader_of
+from astray.flow.reading import Reading
+from astray.flow.sources import Places, Source, reader_of
 
 _MESSAGES_MAX = 10_000
 """So many messages are handed over at once; their bytes are bounded by what is fetched ahead."""
@@ -70,6 +71,7 @@ class ReaderSource(Source):
             raise SourceError(self._link.fault)
         if self._counts != self._wanted.counts:
             self._look()
+        self.is_away = self._consumer is None or self._link.lost.is_set()
         if self._consumer is None:
             return []
         now_s = time.monotonic()

@@ -13,7 +13,8 @@ from astray.config_kafka import KafkaSource
 from astray.flow.kafka.link import Link, partitions_of
 from astray.flow.kafka.partition import Wanted
 from astray.flow.kafka.reading import ReaderSource
-from astray.flow.sources import Places, Reading
+from astray.flow.reading import Reading
+from astray.flow.sources import Places
 
 _log = logging.getLogger("astray.kafka")
 

@@ -1,0 +1,80 @@
+"""What a detector sees of a session: its totals and statistics as numbers from 0 to 1.
+
+Totals differ by orders of magnitude, so their logarithms are taken. Half-space trees ask for
+numbers from 0 to 1, and no other model minds them.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astray.baseline.layout import FIRST_TOTAL, RHYTHM, STATISTICS, TOTALS
+
+_COUNT_MOST = 1e5
+_BYTES_MOST = 2.0**40
+_SECONDS_MOST = 7 * 86_400.0
+_BITS_MOST = 64.0
+_US_PER_S = 1e6
+
+Column = NDArray[np.float64]
+
+
+def _total(place: int, most: float) -> Callable[[NDArray[Any]], Column]:
+    return lambda rows: _scaled(rows["total"][:, place], most)
+
+
+def _statistic(place: int) -> Callable[[NDArray[Any]], Column]:
+    return lambda rows: _scaled(rows["statistic"][:, place], _BITS_MOST)
+
+
+def _seconds(rows: NDArray[Any]) -> Column:
+    return _scaled((rows["ts_us"] - rows["start_us"]) / _US_PER_S, _SECONDS_MOST)
+
+
+def _failed_share(rows: NDArray[Any]) -> Column:
+    failed = rows["total"][:, TOTALS.index("failures")] + rows["total"][:, TOTALS.index("denials")]
+    return np.minimum(failed / np.maximum(rows["total"][:, TOTALS.index("events")], 1.0), 1.0)
+
+
+def _scaled(values: NDArray[Any], most: float) -> Column:
+    """Return the logarithms of values, 1 for `most` and for whatever is more."""
+    logs = np.log1p(np.maximum(values, 0.0, dtype=np.float64)) / np.log1p(most)
+    return np.minimum(logs, 1.0)
+
+
+_BYTES = ("bytes", "largest")
+
+FEATURES: dict[str, Callable[[NDArray[Any]], Column]] = {
+    **{
+        name: _total(place, _BYTES_MOST if name in _BYTES else _COUNT_MOST)
+        for place, name in enumerate(TOTALS)
+    },
+    "seconds": _seconds,
+    "failed_share": _failed_share,
+    **{STATISTICS[place]: _statistic(place) for place in (*range(FIRST_TOTAL), RHYTHM)},
+}
+"""By name: what a session adds up to (`layout.TOTALS`), how long it has lasted, which part of
+its events failed or was denied, and the statistics of its novelty, likeness and hour."""
+
+DEFAULT = (
+    *TOTALS,
+    "seconds",
+    "novelty_sum",
+    "novelty_peers",
+    "impersonation_action",
+    "impersonation_transition",
+)
+"""What a detector sees that does not say: totals, duration, how new and whose it looks."""
+
+
+def unknown_features(names: Iterable[str]) -> list[str]:
+    """Return those names that are of no feature."""
+    return [name for name in names if name not in FEATURES]
+
+
+def features_of(rows: NDArray[Any], names: Sequence[str]) -> list[dict[str, float]]:
+    """Return what a detector sees of each session (rows of `buffers.RECORD`)."""
+    columns = [FEATURES[name](rows).tolist() for name in names]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]

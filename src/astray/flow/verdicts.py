@@ -1,0 +1,123 @@
+"""Verdicts on their way to the shards: out of the case store, or out of a file.
+
+A verdict takes effect at the turn of an event-time window. Where a run is told of one, that is
+the first window that nothing has been read of yet; the case store writes it down, so that a
+recovery and a replay give it effect at the same place.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from astray.baseline.judgement import Judgement
+from astray.decide.effect import judgement_of
+from astray.errors import ConfigError
+from astray.events import EVENT, Chunk, Decoded, Reason, Reject
+from astray.events.places import RESOURCE
+from astray.flow.openfile import Place
+from astray.flow.reading import Reading
+from astray.flow.sources import Places, Source
+from astray.store import Store
+
+VERDICTS: Final = "verdicts:"
+"""The name of the case store among the sources; its place is the number of a verdict."""
+
+POLL_EVERY_S: Final = 3.0
+"""How often a run asks the case store for verdicts."""
+
+FILE_VERDICTS_MAX: Final = 65_536
+"""Verdicts of a file that are heard; it is as many as a shard lets wait."""
+
+_BATCH_MAX: Final = 1000
+
+
+class StoreVerdicts(Source):
+    """The verdicts of the case store, in the order in which they were given.
+
+    It is no source of time: nobody waits for it, and it ends with all the others.
+    """
+
+    def __init__(self, store: Store, reading: Reading, places: Places, *, lasts: bool) -> None:
+        super().__init__(VERDICTS, reading)
+        self.lasts = False
+        self.is_away = True  # it keeps nobody from resting
+        self._store = store
+        self._goes_on = lasts
+        self._number = Place(*places.get(VERDICTS, Place())).offset
+        self._next_s = 0.0
+
+    def parts(self) -> tuple[Source, ...]:
+        """Return nothing that has a clock."""
+        return ()
+
+    def place(self) -> Place:
+        """Return the number of the last verdict handed over."""
+        return Place(offset=self._number)
+
+    def next_chunks(self) -> list[Chunk]:
+        """Return what was said since the last time it was asked, which is not always."""
+        if time.monotonic() < self._next_s:
+            self.ended = not self._goes_on and not self.reading.unfinished
+            return []
+        found = self._store.verdicts_after(self._number, _BATCH_MAX)
+        if len(found) < _BATCH_MAX:
+            self._next_s = time.monotonic() + POLL_EVERY_S
+        if not found:
+            return []
+        first, self._number = self._number, found[-1][0]
+        data = b"".join(body + b"\n" for _, body in found)
+        return [Chunk(VERDICTS, first, data, silent=True)]
+
+
+def decode_verdicts(chunk: Chunk, at_us: int, placed: Callable[[str, int], int]) -> Decoded:
+    """Return the verdicts of a chunk; those that have no place in the stream yet get this one."""
+    told: list[Judgement] = []
+    rejects = []
+    for line in chunk.data.splitlines():
+        found = judgement_of(line, at_us)
+        if isinstance(found, str):
+            rejects.append(Reject(Reason.NOT_A_VERDICT, found, chunk.offset, line))
+        else:
+            told.append(found._replace(at_us=placed(f"ver_{found.id:016x}", found.at_us)))
+    nothing = Chunk(chunk.source, chunk.offset, b"", silent=True)
+    none = np.zeros(0, RESOURCE)
+    return Decoded(nothing, np.zeros(0, EVENT), none, tuple(rejects), tuple(told))
+
+
+@dataclass(frozen=True, slots=True)
+class FileVerdicts:
+    """The verdicts of a file, and a sentence for each line that is none."""
+
+    judgements: tuple[Judgement, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def read_verdicts(file: Path | None) -> FileVerdicts:
+    """Return the verdicts of a file with one a line; without a file there are none.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, or has more than can be heard.
+    """
+    if file is None:
+        return FileVerdicts()
+    told: list[Judgement] = []
+    problems = []
+    try:
+        with file.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                found = judgement_of(line) if line.strip() else None
+                if isinstance(found, Judgement):
+                    told.append(found)
+                elif found is not None:
+                    problems.append(f"{file}:{number}: not a verdict: {found}")
+    except OSError as error:
+        raise ConfigError([f"{file}: cannot be read: {error.strerror}"]) from None
+    if len(told) > FILE_VERDICTS_MAX:
+        raise ConfigError([f"{file}: has {len(told):,} verdicts; {FILE_VERDICTS_MAX:,} at most"])
+    return FileVerdicts(tuple(told), tuple(problems))

@@ -1,0 +1,94 @@
+"""Verdicts on the command line: a replay and a run that are told, and what a verdict will do."""
+
+import time
+
+import orjson
+import pytest
+
+from astray.alerts.ocsf import finding
+from astray.events import Event
+from astray.respond import WebhookOutbox
+from astray.store import Store
+from astray.testing import make_decision
+from running import complaints, invoked, lines
+from strategies import NOW_US
+
+_HOUR_US = 3_600_000_000
+_START_US = NOW_US - NOW_US % _HOUR_US - 900 * _HOUR_US
+_EVENTS = [
+    Event(_START_US + n * _HOUR_US, "bot", "read", session=f"s{n}", session_end=True)
+    for n in range(30)
+]
+_VERDICT = {
+    "type": "astray.verdict", "ts": "2026-11-01T02:10:00Z", "alert_id": "case_6e68c33234525943",
+    "verdict_id": 1, "verdict": "False Positive", "analyst": "kim", "scope": "agent",
+    "ttl": "P30D", "agent": "bot", "session": "s3",
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a folder with a recording, and with verdicts, one of them damaged."""
+    (tmp_path / "events.jsonl").write_bytes(lines(_EVENTS))
+    (tmp_path / "told.jsonl").write_bytes(orjson.dumps(_VERDICT) + b"\n{}\n")
+    return tmp_path
+
+
+def test_a_replay_takes_verdicts_and_names_what_is_none(folder):
+    """The damaged line is said and counted among the rejects; the replay goes on."""
+    told = invoked(
+        "replay", "events.jsonl", "--verdicts", "told.jsonl", "--json", "out.json", cwd=folder
+    )
+
+    assert told.returncode == 0
+    assert b"told.jsonl:2: not a verdict: type is not astray.verdict" in told.stderr
+    numbers = orjson.loads((folder / "out.json").read_bytes())
+    assert numbers["rejects_by_reason"] == {"not_a_verdict": 1}
+    assert numbers["events"] == len(_EVENTS)
+
+
+def test_a_run_takes_verdicts_and_names_what_is_none(folder):
+    """As a replay does."""
+    told = invoked(
+        "run", "--source", "events.jsonl", "--verdicts", "told.jsonl",
+        "--store", "sqlite:///cases.db", cwd=folder,
+    )  # fmt: skip
+
+    assert told.returncode == 0
+    assert b"told.jsonl:2: not a verdict: type is not astray.verdict" in told.stderr
+    assert b"rejects: 1 not_a_verdict" in told.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [("replay", "events.jsonl"), ("run", "--source", "events.jsonl")]
+)
+def test_verdicts_that_are_not_there_are_a_sentence(folder, command):
+    """Nothing begins."""
+    said = complaints(invoked(*command, "--verdicts", "nothing.jsonl", cwd=folder))
+
+    assert said == ["astray: nothing.jsonl: cannot be read: No such file or directory"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "follows"),
+    [
+        (("false_positive",), "new to the agent any more, until this is undone"),
+        (("false_positive", "--ttl", "P7D"), "new to the agent any more, until P7D are over"),
+        (("false_positive", "--scope", "group"), "new to any of its group any more, until this"),
+        (("true_positive",), "what was learnt from the session is taken back"),
+    ],
+)
+def test_a_verdict_says_what_comes_of_it(tmp_path, arguments, follows):
+    """For whom, when and for how long; and so does taking it back."""
+    decision = make_decision()
+    with Store.open(f"sqlite:///{tmp_path}/cases.db") as store:
+        store.record([decision], WebhookOutbox([], finding), time.time())
+    at = ("cases", "verdict", decision.case)
+    options = ("--who", "kim", "--store", "sqlite:///cases.db")
+
+    given = invoked(*at, *arguments, *options, cwd=tmp_path).stderr.decode()
+    undone = invoked(*at, "undo", *options, cwd=tmp_path).stderr.decode()
+
+    assert "when the stream turns to its next 3600 s" in given
+    assert follows in given
+    assert "what was known before is known again" in undone

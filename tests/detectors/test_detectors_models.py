@@ -1,0 +1,186 @@
+"""From a table to a model, or to sentences that say what is wrong with it."""
+
+import random
+
+import pytest
+
+from astray.config import load_config
+from astray.detectors import features
+from astray.detectors.features import DEFAULT, FEATURES
+from astray.detectors.models import check_detectors, features_for, model_of, warmup_of
+from astray.errors import ConfigError
+
+HST = {"name": "hst", "model": "river.anomaly.HalfSpaceTrees"}
+SCALER, SVM = "river.preprocessing.StandardScaler", "river.anomaly.OneClassSVM"
+
+
+def configured(*tables):
+    """Return a configuration with these detectors."""
+    return load_config(overrides={"detector": list(tables)})
+
+
+def problems(*tables):
+    """Return the sentences about these detectors."""
+    with pytest.raises(ConfigError) as caught:
+        check_detectors(configured(*tables))
+    return list(caught.value.problems)
+
+
+def sessions(names, count=400):
+    """Return sessions as a detector sees them, and one that is odd."""
+    draws = random.Random(5)
+    usual = [{name: 0.3 + 0.05 * draws.random() for name in names} for _ in range(count)]
+    return usual, dict.fromkeys(names, 0.95)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        HST,
+        {"name": "loda", "model": "river.anomaly.LODA"},
+        {"name": "lof", "model": "river.anomaly.LocalOutlierFactor"},
+        {"name": "g", "model": "river.anomaly.GaussianScorer", "features": ["bytes"]},
+        {"name": "s", "model": "river.anomaly.StandardAbsoluteDeviation", "features": ["bytes"]},
+        {"name": "b", "model": [SCALER, "river.anomaly.LocalOutlierFactor"]},
+        {"name": "own", "model": "unheard"},
+    ],
+    ids=lambda table: table["name"],
+)  # fmt: skip
+def test_a_model_finds_what_is_odd(table):
+    """Any of river's, with a scaler or without, and one of somebody's own; seeds make it one."""
+    config = configured({"features": ["bytes", "events"], **table})
+    check_detectors(config)
+    (detector,) = config.detector
+    usual, odd = sessions(features_for(detector))
+    models = [model_of(detector), model_of(detector)]
+
+    for model in models:
+        for session in usual:
+            model.learn_one(session)
+
+    scores = [[model.score_one(x) for x in (*usual[-20:], odd)] for model in models]
+    assert scores[0] == scores[1]
+    assert scores[0][-1] > max(scores[0][:-1])
+
+
+def test_a_pipeline_and_a_machine_take_their_options():
+    """The last model's stand in the table, an earlier one's under its class's name."""
+    options = {"nu": 0.2, "StandardScaler": {"with_std": False}}
+    (detector,) = configured({"name": "svm", "model": [SCALER, SVM], "options": options}).detector
+
+    model = model_of(detector)
+
+    assert model["OneClassSVM"].nu == 0.2
+    assert model["StandardScaler"].with_std is False
+
+
+def test_half_space_trees_are_listened_to_after_their_first_window():
+    """Before it they have no opinion, and 0 would be one."""
+    table = {**HST, "options": {"window_size": 500}, "warmup": 20}
+    (long, short) = configured(table, {**HST, "name": "b", "warmup": 300}).detector
+    piped = {"name": "p", "model": ["river.preprocessing.MinMaxScaler", HST["model"]], "warmup": 1}
+    (last,) = configured(piped).detector
+
+    warmups = [warmup_of(one, model_of(one)) for one in (long, short, last)]
+
+    assert warmups == [501, 300, 251]
+
+
+def test_all_problems_of_all_detectors_are_told_at_once():
+    """Each names the detector and the key, and what there is instead."""
+    said = problems(
+        {"name": "a", "model": "river.anomaly.HalfSpaceTree", "features": ["byte"]},
+        {"name": "b", "model": "nobodys"},
+        {**HST, "options": {"trees": 3}},
+        {"name": "d", "model": "river.anomaly.GaussianScorer"},
+        {"name": "e", "model": [SVM, SVM]},
+        {"name": "rhythm", "model": "river.nomaly.X"},
+        {"name": "g", "model": [SCALER, "mute"], "options": {"StandardScaler": 1}},
+        {"name": "h", "model": "gone"},
+    )
+
+    there = ", ".join(sorted(FEATURES))
+    assert said == [
+        f"detector.0.features: there is no byte; there are {there}",
+        (
+            "detector.0.model: river.anomaly.HalfSpaceTree: river.anomaly has no such class; "
+            "did you mean river.anomaly.HalfSpaceTrees?"
+        ),
+        (
+            "detector.1.model: nobodys: neither a class of river's, such as "
+            "river.anomaly.HalfSpaceTrees, nor an entry point of the group astray.detectors; "
+            "there are echo, gone, lost, moody, mute, unheard, unkept"
+        ),
+        (
+            "detector.2.options.trees: HalfSpaceTrees has no such option; "
+            "there are n_trees, height, window_size, limits, seed"
+        ),
+        "detector.3.features: GaussianScorer looks at one number; name the one",
+        "detector.4.model: OneClassSVM cannot stand before a detector: it transforms nothing",
+        "detector.5.name: rhythm is already something else in decisions",
+        "detector.5.model: river.nomaly.X: river has no module river.nomaly",
+        "detector.6.model: Mute is no detector: it has no score_one and learn_one",
+        (
+            "detector.7.model: gone: offered:Gone cannot be imported: "
+            "module 'offered' has no attribute 'Gone'"
+        ),
+    ]
+
+
+def test_a_model_that_does_not_like_its_options_says_so_before_anything_starts():
+    """It is made, and tried on a few sessions."""
+    said = problems(
+        {**HST, "options": {"n_trees": "many"}},
+        {"name": "b", "model": "moody", "options": {"mood": 0.0}},
+        {"name": "c", "model": "echo", "features": ["events"]},
+        {"name": "d", "model": [SCALER, SVM], "options": {"StandardScaler": 1}},
+    )
+
+    assert said == [
+        ("detector.0.options: HalfSpaceTrees does not work with them: "
+        "TypeError: 'str' object cannot be interpreted as an integer"),
+        "detector.1.options: Moody does not work with them: ZeroDivisionError: float division by zero",
+        "detector.2.options: Echo does not work with them: KeyError: 'bytes'",
+        "detector.3.options.StandardScaler: should be a table",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ({"name": "A b", "model": "x"}, "detector.0.name: string should match pattern '^[a-z][a-z0-9_-]{0,31}$'"),
+        ({"name": "a"}, "detector.0.model: is missing"),
+        ({"name": "a", "model": []}, "detector.0.model: array should have at least 1 item after validation, not 0"),
+        ({"name": "a", "model": "x", "per": "agent"}, "detector.0.per: input should be 'fleet' or 'group'"),
+        ({"name": "a", "model": "x", "seed": -1}, "detector.0.seed: input should be greater than or equal to 0"),
+        ({"name": "a", "model": "x", "features": ["bytes", "bytes"]}, "detector.0: features are given twice: bytes"),
+        ({"name": "a", "model": "x", "weight": 2}, "detector.0.weight: there is no such key"),
+    ],
+    ids=lambda value: "" if isinstance(value, dict) else value.split(":")[0],
+)  # fmt: skip
+def test_a_table_that_is_none_is_told(table, sentence):
+    """What is wrong with the table itself, in the words of all configuration."""
+    with pytest.raises(ConfigError) as caught:
+        configured(table)
+
+    assert list(caught.value.problems) == [f"configuration: {sentence}"]
+
+
+def test_two_detectors_have_two_names():
+    """Their shares in the evidence are told apart by them."""
+    with pytest.raises(ConfigError, match="detector names must differ: hst"):
+        configured(HST, HST)
+
+
+def test_without_detectors_scores_depend_on_none():
+    """The hash of what scores depend on is that of a configuration that knows of no detectors."""
+    plain, one, other = configured(), configured(HST), configured({**HST, "seed": 8})
+
+    assert len({plain.model_hash, one.model_hash, other.model_hash}) == 3
+    assert plain.model_hash == load_config().model_hash
+
+
+def test_what_is_seen_by_default_is_there():
+    """The documented set is made of features, and every feature has a sentence-worthy name."""
+    assert set(DEFAULT) <= set(FEATURES)
+    assert features.unknown_features(DEFAULT) == []
