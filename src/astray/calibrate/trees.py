@@ -131,7 +131,8 @@ def grown(sessions: Binned, foreign: int) -> tuple[Splits, Values]:
     starts = np.searchsorted(of_row, np.arange(rows + 1))
     _grow(
         sessions, starts, odd, foreign, splits, values, np.zeros((rows, 3)),
-        np.zeros(rows, np.int32), np.empty((sessions.shape[1], BINS, 3)), np.empty((NODES + LEAVES, 2)), np.empty(2),
+        np.zeros(rows, np.int32), np.empty((sessions.shape[1], BINS, 3)),
+        np.empty((NODES + LEAVES, 2)), np.empty(2),
     )  # fmt: skip
     return splits, values
 
