@@ -11,6 +11,7 @@ from astray.baseline.keeping import kept_rows
 from astray.baseline.kept import KEPT_OF_AGENT_MAX
 from astray.baseline.layout import FIRST_TOTAL, NOVELTY_LARGEST, NOVELTY_SUM, TOTALS
 from astray.baseline.pages import WAYS
+from astray.baseline.rehearsal import RESTORED_ROW, STRUCK_ROW
 from astray.events import Event
 from astray.events.ids import pair_id, stable_id
 from core import feed, new_shard, say, small_config
@@ -227,6 +228,26 @@ def test_a_true_positive_is_taken_back():
     _assert_same_baseline(_own(shard), _own(without))
 
 
+def test_deciders_are_told_of_true_positives():
+    """The session is named when the verdict takes effect, and again when it is taken back."""
+    shard = _begun()
+    say(shard, _judgement(Said.CONFIRMED, 1, _at(_BEGUN + 2)))
+    struck = feed(shard, [_usual(_BEGUN + 2)])
+    say(shard, _judgement(Said.UNDONE, 2, _at(_BEGUN + 3), undoes=1))
+    restored = feed(shard, [_usual(_BEGUN + 3)])
+
+    told = [
+        (int(row["row"]), int(row["session"]), int(row["start_us"]))
+        for records in [*struck, *restored]
+        for row in records.rows
+        if row["row"] <= STRUCK_ROW
+    ]
+
+    odd = _kept(shard)[0]
+    named = (int(odd["key"]), int(odd["start_us"]))
+    assert told == [(STRUCK_ROW, *named), (RESTORED_ROW, *named)]
+
+
 def test_suspicious_sessions_after_a_true_positive_are_taken_back_too():
     """Whoever has the credential comes again: what was learnt a little is not learnt."""
     lenient = small_config(learning={"suspicious_bits": 2.0, "quarantine_score": 120.0})
@@ -406,12 +427,12 @@ def test_what_is_kept_no_longer_gives_its_pages_back():
     """Sessions come and go, and the pages they took are used again."""
     shard = _begun()
     sizes = []
-    for first in range(0, 120, 30):
+    for first in range(0, 210, 30):
         feed(
             shard,
             [_odd(_BEGUN + 2 + first + day, session=f"odd-{first + day}") for day in range(30)],
         )
         sizes.append(int(shard.memory.pages[0]["item"][WAYS - 1]))
 
-    assert sizes[-1] == sizes[1]
+    assert sizes[-1] == sizes[3]
     assert int(shard.memory.counters[KEPT_USED]) <= 2 * KEPT_OF_AGENT_MAX + 32

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from astray.baseline.layout import STATISTICS
-from astray.calibrate.reference import PENDING, Reference
+from astray.calibrate.ended import ENDED
+from astray.calibrate.reference import Reference
 from astray.detectors.levels import MISSING
 from made import SETTLED, ended_rows
 
@@ -103,7 +104,7 @@ def test_a_dump_without_detectors_knows_of_none():
 
     restored = Reference.load(plain.dump(), 1000)
 
-    assert plain._ages[SETTLED].past.dtype == PENDING
+    assert plain._ages[SETTLED].past.dtype == ENDED
     assert b"columns" not in plain.dump()
     assert restored.dump() == plain.dump()
 
@@ -133,7 +134,7 @@ def test_other_detectors_find_their_own_columns_and_begin_the_rest():
     assert n_of(moved, [4000, None]) == [1.0]
     assert n_of(moved, [None, 4000]) == [5.0]
     assert moved._pending[0]["statistic"][0, WIDTH:].tolist() == [MISSING, 3000]
-    assert none._ages[SETTLED].past.dtype == none._pending[0].dtype == PENDING
+    assert none._ages[SETTLED].past.dtype == none._pending[0].dtype == ENDED
     assert moved.sessions(SETTLED) == none.sessions(SETTLED) == 9
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from astray import blob
 from astray.baseline.buffers import RECORD
 from astray.baseline.layout import AGE_CLASSES, STATISTICS
+from astray.baseline.rehearsal import RESTORED_ROW, STRUCK_ROW
 from astray.calibrate.reference import Reference
 from astray.errors import StateError
 from made import DAY_US, SETTLED, START_US, ended_rows
@@ -92,6 +93,46 @@ def test_an_age_class_does_not_see_another():
 
     assert [n_of(reference, 5, age=age)[0] for age in range(AGE_CLASSES)] == [[1.0], [1.0], [51.0]]
     assert [reference.sessions(age) for age in range(AGE_CLASSES)] == [0, 0, 50]
+
+
+def heard(reference, rows, row):
+    """Let a reference hear of sessions, and enter the next window."""
+    told = rows.copy()
+    told["row"] = row
+    reference.hear(told)
+    reference.turn()
+
+
+def test_who_is_confirmed_is_not_ranked_against():
+    """From the next window on it is as if the session had never ended, also one that waits."""
+    rows = ended_rows([1.0] * 40 + [9.0, 9.0])
+    rows["session"] = np.arange(1, 43)
+    reference = reference_of(rows[:41])
+    reference.add(rows[41:])
+    before = n_of(reference, 9.0)
+    told = rows[40:].copy()
+    told["row"] = STRUCK_ROW
+    reference.hear(told)
+    meanwhile = n_of(reference, 9.0)
+
+    reference.turn()
+
+    assert meanwhile == before != n_of(reference, 9.0)
+    assert n_of(reference, 9.0) == n_of(reference_of(rows[:40]), 9.0)
+
+
+def test_who_is_confirmed_no_more_is_ranked_against_again():
+    """A verdict that is taken back restores the session, also after the state was written."""
+    rows = ended_rows([1.0] * 10 + [9.0])
+    rows["session"] = np.arange(1, 12)
+    reference = reference_of(rows)
+    heard(reference, rows[10:], STRUCK_ROW)
+    reference = Reference.load(reference.dump(), 100)
+
+    heard(reference, rows[10:], RESTORED_ROW)
+
+    assert n_of(reference, 9.0) == n_of(reference_of(rows), 9.0)
+    assert reference.sessions(SETTLED) == 11
 
 
 def test_statistics_are_ranked_in_steps_of_a_64th_and_up_to_64():

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from astray.baseline.buffers import N_JUDGED, N_RELEASED, N_UNMATCHED, UNITS
+from astray.baseline.buffers import N_JUDGED, N_RELEASED, N_UNMATCHED, RECORD, UNITS
 from astray.baseline.judgement import Judgement, Said
 from astray.baseline.keeping import Places, drop, kept_rows, pardon_no_more, trim
 from astray.baseline.kept import (
@@ -26,6 +27,7 @@ from astray.baseline.kept import (
 from astray.baseline.learning import SUSPICIOUS_UNITS
 from astray.baseline.memory import Memory, with_more_pages
 from astray.baseline.pages import release, used_pages
+from astray.baseline.rehearsal import RESTORED_ROW, STRUCK_ROW
 from astray.baseline.revising import (
     excuse_peers,
     excuse_peers_no_more,
@@ -50,12 +52,16 @@ _ROOM: Final = 4
 
 
 class Judging:
-    """The verdicts that a shard has heard, and what became of them."""
+    """The verdicts that a shard has heard, and what became of them.
+
+    `told` are records of the sessions that the last turn has struck off, or restored.
+    """
 
     def __init__(self) -> None:
         self._waiting: list[Judgement] = []
         self._known: dict[int, None] = {}
         self._unheard = 0
+        self.told = np.zeros(0, RECORD)
 
     def hear(self, judgements: Iterable[Judgement]) -> None:
         """Take verdicts; one that is known changes nothing."""
@@ -76,9 +82,12 @@ class Judging:
         memory.counters[N_UNMATCHED] += self._unheard
         self._unheard = 0
         due = [judgement for judgement in self._waiting if judgement.at_us <= now_us]
+        before = _confirmed_of(memory) if due else set()
         for judgement in due:
             if judgement in self._waiting:  # it may have been undone in the same window
                 memory = self._apply(memory, settings, judgement, now_us)
+        after = _confirmed_of(memory) if due else set()
+        self.told = _records(after - before, before - after)
         if len(kept_rows(memory)):
             memory = _hold(memory, settings, now_us)
             if now_us // _DAY_US > int(memory.window["first_us"][0]) // _DAY_US:
@@ -121,6 +130,27 @@ class Judging:
         """Take what was dumped."""
         self._waiting = [Judgement(*one) for one in dumped.get("waiting", ())]
         self._known = dict.fromkeys(dumped.get("known", ()))
+
+
+_Named = tuple[int, int, int]
+
+
+def _confirmed_of(memory: Memory) -> set[_Named]:
+    """Return the sessions that are confirmed: tenant, key, start."""
+    rows = kept_rows(memory)
+    rows = rows[rows["state"] == CONFIRMED]
+    names = (rows[name].tolist() for name in ("tenant", "key", "start_us"))
+    return set(zip(*names, strict=True))
+
+
+def _records(struck: set[_Named], restored: set[_Named]) -> NDArray[Any]:
+    told = [(STRUCK_ROW, *named) for named in sorted(struck)]
+    told += [(RESTORED_ROW, *named) for named in sorted(restored)]
+    records = np.zeros(len(told), RECORD)
+    for record, (row, tenant, session, start_us) in zip(records, told, strict=True):
+        record["row"], record["tenant"] = row, tenant
+        record["session"], record["start_us"] = session, start_us
+    return records
 
 
 def compile_judging(memory: Memory) -> None:

@@ -38,6 +38,7 @@ KEPT = np.dtype(
         ("run", np.int32),  # its items; their weights are what the agent has learnt from it
         ("run_bits", np.int32),
         ("agent", np.uint64),
+        ("tenant", np.uint64),
         ("verdict", np.uint64),  # the verdict that is in force; 0: none
         ("start_us", np.int64),
         ("last_us", np.int64),
@@ -90,6 +91,7 @@ def keep(
     row["run"] = session["run"]
     row["run_bits"] = session["run_bits"]
     row["agent"] = agent["key"]
+    row["tenant"] = session["tenant"]
     row["verdict"] = np.uint64(0)
     row["start_us"] = session["start_us"]
     row["last_us"] = session["last_us"]

@@ -44,6 +44,10 @@ INJECTED, STOLEN, FOREIGN, NEW, ENUMERATION, EXFILTRATION, BURST = range(len(KIN
 FIRST_ROW = -2
 """A record's row tells the kind: this for the first, one less for each further one."""
 
+STRUCK_ROW, RESTORED_ROW = -100, -101
+"""Rows of records that are no sessions as they stand, but tell that one was confirmed to be
+malicious, or is so no more."""
+
 _TRIES = 48
 _PEERS = 0.5
 _INJECTED_MAX = 3

@@ -152,6 +152,9 @@ class Shard:
         fold_donors(self.memory)
         self.memory = self.judging.turn(self.memory, self.settings, first_us)
         self._enter(first_us, out)
+        if len(told := self.judging.told):
+            nothing = (b"",) * len(told), ((),) * len(told)
+            out.append(Records(self.number, first_us, told, *nothing))
 
     def _end_idle(self, now_us: int, out: list[Records]) -> None:
         """End the sessions that are idle by `now_us`."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from astray.baseline.fusion import WEIGHT, fuse
 from astray.baseline.rehearsal import KINDS
+from astray.calibrate.ended import Folds
 from astray.calibrate.trees import (
     LEAVES,
     NODES,
@@ -51,7 +52,6 @@ _SUM_SHARE = 0.1
 _NORM_SHARE = 0.01
 
 Bits = NDArray[np.float32]
-Folds = NDArray[np.uint8]
 
 
 class Experts(NamedTuple):

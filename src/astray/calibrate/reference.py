@@ -28,8 +28,9 @@ from numpy.typing import NDArray
 
 from astray import blob
 from astray.baseline.layout import AGE_CLASSES, STATISTICS
-from astray.baseline.rehearsal import FIRST_ROW
-from astray.calibrate.fusing import Bits, Experts, Folds, Fusion, is_time, teach
+from astray.baseline.rehearsal import FIRST_ROW, STRUCK_ROW
+from astray.calibrate.ended import Folds, ended_type, folds_of, mixed_ids, ordered, parted
+from astray.calibrate.fusing import Bits, Experts, Fusion, is_time, teach
 from astray.compiled import compiled
 from astray.detectors.levels import LEVELS, MISSING
 from astray.detectors.panel import Levels, moved
@@ -48,9 +49,10 @@ _BEYOND_MAX = 10.0
 """An extrapolated n is at most so many times what the reference could certify."""
 
 _ATTACKS_MAX = 4096
-_HALF_SHIFT = np.uint64(40)
+_STRUCK_MAX = 4096
+"""Confirmed sessions that are kept for the case that somebody takes the verdict back."""
+
 _DAY_US = 86_400_000_000
-_MIX, _MIX_SHIFT = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
 _KIND = "reference"
 
 _KNOWN_MIN = 0.8
@@ -59,29 +61,10 @@ _KNOWN_MIN = 0.8
 Quantised = NDArray[np.uint16]
 Counts = NDArray[np.float64]
 
-PENDING = np.dtype(
-    [
-        ("session", np.uint64),
-        ("start_us", np.int64),
-        ("age", np.int32),
-        ("kind", np.int32),  # of the self-made attack that it is; -1: none
-        ("statistic", np.uint16, len(STATISTICS)),
-    ]
-)
-"""An ended session that is not in the tables yet."""
-
 
 def quantised(statistics: NDArray[np.float32]) -> Quantised:
     """Return statistics as the reference keeps them."""
     return np.minimum(statistics * _LEVELS_PER_UNIT, LEVELS - 1).astype(np.uint16)
-
-
-def _pending_type(columns: int) -> np.dtype[Any]:
-    """Return `PENDING` with so many detectors' columns after the statistics."""
-    if not columns:
-        return PENDING
-    fields = [(name, PENDING[name]) for name in PENDING.names or () if name != "statistic"]
-    return np.dtype([*fields, ("statistic", np.uint16, len(STATISTICS) + columns)])
 
 
 @compiled
@@ -106,7 +89,7 @@ def _rank_levels(past: Quantised, more: int, bits: Bits, counts: NDArray[np.int6
 
 
 class AgeReference:
-    """The reference of one age class; `past` are rows of `PENDING`, the oldest first.
+    """The reference of one age class; `past` are rows of `ENDED`, the oldest first.
 
     `ever` counts all that were ever in it. `attacks` are self-made ones, from which experts
     are taught anew when there is much more to learn from.
@@ -180,12 +163,14 @@ class Reference:
     def __init__(self, sessions_max: int, columns: Sequence[str] = ()) -> None:
         self.sessions_max = sessions_max
         self.columns = tuple(columns)
-        self._pending_type = _pending_type(len(self.columns))
+        self._pending_type = ended_type(len(self.columns))
         nobody = np.zeros(0, self._pending_type)
         self._ages = [AgeReference(nobody, nobody, Experts.none(), 0) for _ in range(AGE_CLASSES)]
         self._pending: list[NDArray[Any]] = []
         self._pending_count = 0
         self._new = 0  # real ones among those pending
+        self._struck = nobody
+        self._heard: dict[int, bool] = {}
 
     @property
     def size_bytes(self) -> int:
@@ -215,6 +200,30 @@ class Reference:
         if self._pending_count > 2 * self.sessions_max:
             self._gather()
 
+    def hear(self, told: NDArray[Any]) -> None:
+        """Hear which sessions are confirmed to be malicious, or are so no more.
+
+        From the next window on the former are not ranked against, and the latter are again.
+        """
+        for key, row in zip(mixed_ids(told).tolist(), told["row"].tolist(), strict=True):
+            self._heard[key] = row == STRUCK_ROW
+
+    def _heed(self) -> None:
+        """Strike off, and restore, what has been heard of."""
+        struck = np.array([key for key, is_out in self._heard.items() if is_out], np.uint64)
+        restored = np.array([key for key, is_out in self._heard.items() if not is_out], np.uint64)
+        self._heard.clear()
+        pending, gone = parted(self._gather(), struck)
+        kept, back = parted(self._struck, restored)
+        for age, old in enumerate(self._ages):
+            past, of_age = parted(old.past, struck)
+            gone = np.concatenate((gone, of_age))
+            if len(of_age):
+                self._ages[age] = AgeReference(past, old.attacks, old.experts, old.ever)
+        self._struck = ordered([kept, gone], self._pending_type)[-_STRUCK_MAX:]
+        self._pending = [pending, back]
+        self._gather()
+
     def _levels(self, records: NDArray[Any], detected: Levels | None) -> Quantised:
         levels = quantised(records["statistic"])
         if not self.columns:
@@ -229,13 +238,15 @@ class Reference:
         What is kept of too much is its first part in that order, however often and after
         whichever sessions it was cut: it depends on the sessions alone.
         """
-        pending = _sorted(self._pending, self._pending_type)[: self.sessions_max]
+        pending = ordered(self._pending, self._pending_type)[: self.sessions_max]
         self._pending, self._pending_count = [pending], len(pending)
         self._new = int(np.count_nonzero(pending["kind"] < 0))
         return pending
 
     def turn(self) -> None:
         """Enter another window: renew the tables if enough sessions have ended."""
+        if self._heard:
+            self._heed()
         total = sum(len(age.past) for age in self._ages)
         if not self._new or self._new * _STEPS < total:
             return
@@ -283,8 +294,10 @@ class Reference:
                 for name, array in reference.experts._asdict().items():
                     arrays[f"{name}{age}"] = array
         arrays["pending"] = self._gather()
+        arrays["struck"] = self._struck
         ever = [reference.ever for reference in self._ages]
-        meta = {"sessions_max": self.sessions_max, "ever": ever}
+        heard = sorted(self._heard.items())
+        meta = {"sessions_max": self.sessions_max, "ever": ever, "heard": heard}
         if self.columns:
             meta["columns"] = self.columns
         return blob.pack(_KIND, meta, arrays)
@@ -307,6 +320,8 @@ class Reference:
             )
             for age in range(AGE_CLASSES)
         ]
+        reference._struck = arrays["struck"]
+        reference._heard = dict(meta["heard"])
         reference._pending = [arrays["pending"]]
         reference._pending_count = len(arrays["pending"])
         reference._new = int(np.count_nonzero(arrays["pending"]["kind"] < 0))
@@ -316,12 +331,6 @@ class Reference:
 def _experts_in(arrays: Mapping[str, NDArray[Any]], age: int) -> Experts:
     names = [f"{name}{age}" for name in Experts._fields]
     return Experts(*(arrays[name] for name in names)) if names[0] in arrays else Experts.none()
-
-
-def folds_of(sessions: NDArray[Any]) -> Folds:
-    """Return the half of each session: as good as a coin, and whatever agents are called."""
-    mixed = (sessions["start_us"].astype(np.uint64) * _MIX) >> _HALF_SHIFT
-    return (mixed & np.uint64(1)).astype(np.uint8)
 
 
 def _counting(levels: Quantised) -> NDArray[np.intp]:
@@ -342,27 +351,14 @@ def _move_columns(
     """Give dumped sessions the columns there are now; experts knew only those there were."""
     if tuple(before) == tuple(now):
         return
-    for name in [name for name in arrays if name.startswith(("past", "attacks", "pending"))]:
+    for name in [
+        name for name in arrays if name.startswith(("past", "attacks", "pending", "struck"))
+    ]:
         old = arrays[name]
-        new = arrays[name] = np.zeros(len(old), _pending_type(len(now)))
+        new = arrays[name] = np.zeros(len(old), ended_type(len(now)))
         for field in ("session", "start_us", "age", "kind"):
             new[field] = old[field]
         first, rest = np.split(old["statistic"], [len(STATISTICS)], axis=1)
         new["statistic"] = np.concatenate((first, moved(rest, before, now, MISSING)), axis=1)
     for name in [name for name in arrays if name.startswith(Experts._fields)]:
         del arrays[name]
-
-
-def _sorted(pending: list[NDArray[Any]], pending_type: np.dtype[Any]) -> NDArray[Any]:
-    """Return ended sessions in an order of their own, which is as good as random.
-
-    All unnamed sessions of an agent have one id, so it is mixed with when they began.
-    """
-    ended = np.concatenate(pending) if pending else np.zeros(0, pending_type)
-    return ended[np.lexsort((*ended["statistic"].T, ended["kind"], ended["age"], _mixed(ended)))]
-
-
-def _mixed(sessions: NDArray[Any]) -> NDArray[np.uint64]:
-    mixed = sessions["session"] * _MIX + sessions["start_us"].astype(np.uint64)
-    mixed = (mixed ^ (mixed >> _MIX_SHIFT)) * _MIX
-    return np.asarray(mixed, np.uint64)

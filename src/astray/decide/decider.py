@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from astray import blob
 from astray.baseline.layout import AGE_CLASSES
 from astray.baseline.records import Finding, Records
-from astray.baseline.rehearsal import FIRST_ROW, KINDS
+from astray.baseline.rehearsal import FIRST_ROW, KINDS, STRUCK_ROW
 from astray.calibrate.reference import Counts, Reference
 from astray.config import Config
 from astray.config_detectors import Detector
@@ -143,6 +143,8 @@ class Decider:
     ) -> None:
         rows = records.rows[places]
         reference = self._reference(tenant)
+        reference.hear(rows[rows["row"] <= STRUCK_ROW])
+        places, rows = places[rows["row"] > STRUCK_ROW], rows[rows["row"] > STRUCK_ROW]
         levels = self.panel.detect(rows)
         reference.add(rows[rows["row"] < 0], levels[rows["row"] < 0])
         real = rows["row"] > FIRST_ROW
