@@ -141,7 +141,7 @@ def test_joined_sessions_end_once():
         here,
         there,
     }
-    assert [int(row["rows"]) for row in ended if row["row"] < 0] == [2]
+    assert [int(row["rows"]) for row in ended if row["row"] == -1] == [2]
     assert int(_owner(joined.memory.agents, pair_id(0, stable_id("bot")))["sessions"]) == 17
 
 

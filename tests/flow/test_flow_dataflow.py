@@ -361,5 +361,5 @@ def test_a_recovery_database_without_its_tables_is_an_error_of_ours(tmp_path):
     (part,) = (tmp_path / "recovery").glob("part-*.sqlite3")
     part.write_bytes(part.read_bytes()[:100] + bytes(8000))
 
-    with pytest.raises(RecoveryError, match="recovery: cannot be used: "):
+    with pytest.raises(RecoveryError, match=r"recovery/part-0\.sqlite3: cannot be read: "):
         Run().over(TestingSource(items), tmp_path)
