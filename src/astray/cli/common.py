@@ -101,7 +101,8 @@ def prepare(screen: Screen) -> None:
 
 def note_problems(told: FileVerdicts, screen: Screen, counters: Counters) -> None:
     """Say which lines of a file are no verdicts, the first of them at length, and count them."""
-    counters.rejects[Reason.NOT_A_VERDICT] += len(told.problems)
+    if told.problems:
+        counters.rejects[Reason.NOT_A_VERDICT] += len(told.problems)
     for problem in told.problems[:_PROBLEMS_MAX]:
         screen.say(problem)
     more = len(told.problems) - _PROBLEMS_MAX

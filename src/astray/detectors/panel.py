@@ -44,6 +44,7 @@ _FORGOTTEN_AT_ONCE = 4
 _MIX, _MIX_SHIFT = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
 _NOT_KNOWN = -1
 _NO_GROUP = 0
+_BITS_MAX = 1000.0  # 2.0 to more is no float any more
 
 Levels = NDArray[np.uint16]
 """By session and detector; `levels.MISSING` where a detector has no opinion."""
@@ -130,7 +131,7 @@ class Panel:
     def __init__(self, detectors: Sequence[Detector], suspicious_bits: float) -> None:
         self.columns = tuple(map(column_id, detectors))
         self._columns = [_Column(detector) for detector in detectors]
-        self._suspicious_n = 2.0**suspicious_bits
+        self._suspicious_n = 2.0 ** min(suspicious_bits, _BITS_MAX)
         self._open: dict[int, tuple[int, list[int]]] = {}
         self._lessons: dict[int, NDArray[Any]] = {}
 

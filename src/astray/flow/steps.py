@@ -72,7 +72,8 @@ def _decoded(context: Context, chunk: Chunk) -> Decoded:
     if context.placed is not None and chunk.source == VERDICTS:
         told = decode_verdicts(chunk, _next_window_us(context), context.placed)
         context.counters.verdicts += len(told.judgements)
-        context.counters.rejects[Reason.NOT_A_VERDICT] += len(told.rejects)
+        if told.rejects:
+            context.counters.rejects[Reason.NOT_A_VERDICT] += len(told.rejects)
         return told
     decoded = decode(chunk, int(time.time() * _MICROS))
     if len(decoded.rows):
