@@ -29,6 +29,7 @@ _PARTITIONS = 4
 _BACKLOG = 1_000_000
 _SHARE = 0.5
 _AT_ONCE_S = 0.1
+_UNSENT_MAX = 100_000
 _SAMPLE_S = 10.0
 _PATIENCE_S = 300.0
 _RETENTION = {"retention_bytes": "268435456", "segment_bytes": "67108864"}
@@ -70,9 +71,11 @@ class Feed:
 
     def send(self, count: int) -> None:
         """Send so many events, and wait until they are there."""
-        for _ in range(count):
+        for number in range(1, count + 1):
             partition, agent, line = next(self._events)
             self._producer.produce(self._topic, line, agent, partition)
+            if number % _UNSENT_MAX == 0:
+                self._producer.flush()
         self._producer.flush()
         self.sent += count
 
