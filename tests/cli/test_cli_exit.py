@@ -78,6 +78,7 @@ def nobody():
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
+@pytest.mark.slow
 def test_brokers_that_do_not_answer_may_answer_the_next_time(nobody, tmp_path):
     """A machine that starts before its brokers is started again."""
     result = astray("run", "--source", f"kafka://{nobody}/t", cwd=tmp_path)

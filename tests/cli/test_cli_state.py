@@ -71,6 +71,7 @@ def go_on(folder: Path, data: bytes) -> None:
     assert result.returncode == 0, result.stderr.decode()
 
 
+@pytest.mark.slow
 def test_what_was_carried_elsewhere_goes_on_as_it_would_have(first, fleet, tmp_path):
     """Exported and imported, a state comes to the same decisions and the same bytes."""
     second = folder_with(tmp_path / "second", fleet)

@@ -176,6 +176,7 @@ def test_an_event_that_raised_nothing_has_the_score_of_the_last_one_that_did(liv
         assert (found.standing, (found.score, found.n)) == (Standing.EARLIER, last)
 
 
+@pytest.mark.slow
 def test_a_state_gives_the_same_as_the_beginning(lived, kept):
     """Going on from what was kept in the middle, the live scores are the same, and so is why."""
     path, recovery = kept
