@@ -2,7 +2,8 @@
 
 An expert per kind of rehearsed attack tells such sessions from real ones (`trees`); the fused
 number is the soft maximum of their log odds and a little of their sum: strong where one kind
-is very likely, and where several are. It is learnt without a label, from the tenant's own
+is very likely, and where several are. A little of the norm of the bits goes on where trees, which
+know nothing beyond what they were taught, have nothing more to say. It is learnt without a label, from the tenant's own
 stream, and says which kind a session looks like. Until there are enough sessions of both
 sorts it is the Euclidean norm of the bits.
 
@@ -49,7 +50,7 @@ _ANEW_MAX = 20_000
 _REAL_MAX = 3000
 _FOREIGN_MAX = 600
 _SUM_SHARE = 0.1
-_NORM_SHARE = 0.01
+_NORM_SHARE = 0.1
 
 Bits = NDArray[np.float32]
 
