@@ -2,10 +2,10 @@
 
 An expert per kind of rehearsed attack tells such sessions from real ones (`trees`); the fused
 number is the soft maximum of their log odds and a little of their sum: strong where one kind
-is very likely, and where several are. A little of the norm of the bits goes on where trees, which
-know nothing beyond what they were taught, have nothing more to say. It is learnt without a label, from the tenant's own
-stream, and says which kind a session looks like. Until there are enough sessions of both
-sorts it is the Euclidean norm of the bits.
+is very likely, and where several are. A little of the norm of the bits goes on where trees,
+which know nothing beyond what they were taught, have nothing more to say. It is learnt without
+a label, from the tenant's own stream, and says which kind a session looks like. Until there
+are enough sessions of both sorts it is the Euclidean norm of the bits.
 
 The sessions that an expert has learnt from look tamer to it than new ones do, and the rank
 among them would promise too much. So there are two sets of experts, each taught by one half
