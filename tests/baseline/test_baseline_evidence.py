@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from astray.baseline import evidence
-from astray.baseline.fusion import fuse
+from astray.baseline.fusion import WEIGHT, fuse
+from astray.baseline.layout import STATISTICS
 from astray.compiled import compiled
 
 rates = st.floats(1e-4, 0.999)
@@ -135,12 +136,18 @@ def test_a_larger_total_is_never_less_surprising(one, other, scale, freedom):
     assert _tail(1.0, 1.0, scale, freedom) == 0.0
 
 
-@given(st.lists(st.floats(0, 40, width=32), min_size=14, max_size=14), st.integers(0, 13))
+_BITS = st.floats(0, 40, width=32)
+
+
+@given(
+    st.lists(_BITS, min_size=len(STATISTICS), max_size=len(STATISTICS)),
+    st.integers(0, len(STATISTICS) - 1),
+)
 def test_raising_one_statistic_never_lowers_the_fused_number(bits, place):
-    """Fusion is monotone, between the largest statistic and the sum of all."""
+    """Fusion is monotone, between the largest statistic that counts and the sum of all."""
     before = np.array(bits, np.float32)
     after = before.copy()
     after[place] += 1
 
     assert _fuse(after) >= _fuse(before)
-    assert before.max() * 0.999 <= _fuse(before) <= before.sum() * 1.001
+    assert (WEIGHT * before).max() * 0.999 <= _fuse(before) <= before.sum() * 1.001

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from astray.baseline.layout import ACTION, OWNER
-from astray.baseline.learning import _MASS_MASK
+from astray.baseline.learning import MASS_MASK
 from astray.baseline.pages import _SALT, WAYS
 from astray.baseline.reshard.divide import Fleet
 from astray.baseline.reshard.pooling import pooled_ranking
@@ -209,7 +209,7 @@ def test_how_common_an_item_is_stays_a_share_of_its_mass():
     for shard in parted:
         for owner, known in _grouped(shard):
             assert owner["mass"] == pytest.approx(owner["mass"][0] * np.ones(3))
-            assert known[read ^ _MASS_MASK] == pytest.approx(float(owner["mass"][ACTION]))
+            assert known[read ^ MASS_MASK] == pytest.approx(float(owner["mass"][ACTION]))
             assert known[read] == whole[read]
     masses = [owner["mass"].sum() for shard in parted for owner, _ in _grouped(shard)]
     assert sum(masses) == pytest.approx(float(_grouped(shards[0])[0][0]["mass"].sum()), rel=1e-5)

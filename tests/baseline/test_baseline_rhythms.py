@@ -7,11 +7,11 @@ from astray.baseline.index import build_index
 from astray.baseline.rhythms import (
     BLOCK_US,
     RHYTHM,
-    cell_of,
     learn,
     overdue,
     rows_of_keys,
 )
+from astray.baseline.session import hour_of
 from made import HOUR_US
 
 MONDAY_US = 1_795_392_000_000_000
@@ -36,7 +36,7 @@ def passed(table, hours, shows, giving=SOURCE, first=1):
         window_us = MONDAY_US + hour * HOUR_US
         rows = np.array([0] if shows(hour) else [], np.int64)
         sources = np.full(len(rows), SOURCE[0])
-        learn(table, rows, sources, giving, window_us, cell_of(window_us))
+        learn(table, rows, sources, giving, window_us, hour_of(window_us))
 
 
 def office(hour):
@@ -51,7 +51,7 @@ def office(hour):
 )
 def test_a_cell_is_an_hour_of_weekday_or_weekend(hours, cell):
     """Saturday and Sunday are apart from the others, in UTC."""
-    assert cell_of(MONDAY_US + hours * HOUR_US) == cell
+    assert hour_of(MONDAY_US + hours * HOUR_US) == cell
 
 
 def test_an_hourly_job_waits_an_hour_at_a_time():

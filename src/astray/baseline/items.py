@@ -220,30 +220,26 @@ def _add_resource(
     kind of resource, or one that lies elsewhere, is. A resource that is known is asked for
     its level now and then only, so that levels are not forgotten while it is in use.
     """
-    id_ = resource["id"]
+    id_, pattern = resource["id"], resource["pattern"]
     new, seen = session["items_new"][RESOURCE], session["items"][RESOURCE]
     bits, of_pair = 0.0, 0.0
-    for channel, item in ((RESOURCE, id_), (PAIR, mix(action, id_))):
-        of_item = _item(
-            session, agent, group, fleet, pages, settings, window, evidence, counters,
-            channel, item, row, place,
-        )  # fmt: skip
-        if channel == RESOURCE:
-            bits = of_item
-        else:
-            of_pair = of_item
-    if session["items"][RESOURCE] == seen:
-        return bits + of_pair
-    if session["items_new"][RESOURCE] == new and not _is_refreshed(session, id_):
-        return bits + of_pair
-    pattern = resource["pattern"]
-    levels = ((PATTERN, pattern), (PLACE, resource["place"]), (USE, mix(action, pattern)))
+    levels = (
+        (RESOURCE, id_),
+        (PAIR, mix(action, id_)),
+        (PATTERN, pattern),
+        (PLACE, resource["place"]),
+        (USE, mix(action, pattern)),
+    )
     for channel, item in levels:
+        if channel == PATTERN:
+            is_known = session["items_new"][RESOURCE] == new
+            if session["items"][RESOURCE] == seen or (is_known and not _is_refreshed(session, id_)):
+                break
         of_item = _item(
             session, agent, group, fleet, pages, settings, window, evidence, counters,
             channel, item, row, place,
         )  # fmt: skip
-        if channel == USE:
+        if channel in (PAIR, USE):
             of_pair = max(of_pair, of_item)
         else:
             bits = max(bits, of_item)

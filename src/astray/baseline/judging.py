@@ -24,6 +24,7 @@ from astray.baseline.kept import (
     RELEASED,
     SUSPECT,
 )
+from astray.baseline.layout import IMPLICIT
 from astray.baseline.learning import SUSPICIOUS_UNITS
 from astray.baseline.memory import Memory, with_more_pages
 from astray.baseline.pages import release, used_pages
@@ -44,7 +45,6 @@ WAITING_MAX: Final = 1 << 16
 KNOWN_MAX: Final = 1 << 16
 """Verdicts that are known when they come again."""
 
-_IMPLICIT: Final = 0x696D706C69636974
 _DAY_US: Final = 86_400_000_000
 _MILLI_US: Final = 1000
 _ROOM: Final = 4
@@ -169,7 +169,7 @@ def _of_session(rows: Any, judgement: Judgement) -> Places:
     agent, session = np.uint64(judgement.agent), np.uint64(judgement.session)
     meets = (rows["start_us"] <= judgement.last_us) & (rows["last_us"] >= judgement.first_us)
     named = (rows["key"] == session) & meets
-    key = np.uint64(pair_id(judgement.agent, _IMPLICIT))
+    key = np.uint64(pair_id(judgement.agent, int(IMPLICIT)))
     unnamed = (rows["key"] == key) & (rows["start_us"] // _MILLI_US == judgement.start_ms)
     found: Places = (rows["agent"] == agent) & (named | unnamed)
     return found
@@ -177,7 +177,7 @@ def _of_session(rows: Any, judgement: Judgement) -> Places:
 
 def _is_open(memory: Memory, judgement: Judgement) -> bool:
     """Return whether some of the session is not over yet."""
-    key = np.uint64(pair_id(judgement.agent, _IMPLICIT))
+    key = np.uint64(pair_id(judgement.agent, int(IMPLICIT)))
     sessions = memory.sessions
     named = sessions["key"] == np.uint64(judgement.session)
     unnamed = (sessions["key"] == key) & (sessions["start_us"] // _MILLI_US == judgement.start_ms)

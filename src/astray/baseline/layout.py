@@ -64,6 +64,13 @@ STATISTICS = (
 FIRST_TOTAL = IMPERSONATION + COMPARED_CHANNELS
 RHYTHM = FIRST_TOTAL + len(TOTALS)
 
+# ---- keys of what has no name ---------------------------------------------------------------
+UNGROUPED = np.uint64(0x756E67726F757065)
+FLEET = np.uint64(0x666C656574666C65)
+IMPLICIT = np.uint64(0x696D706C69636974)
+"""Mixed with a tenant's id: the group of agents without one, the fleet. With an agent's: the
+session of events without one."""
+
 # ---- limits that no configuration changes: they are part of the state's layout -------------
 SEEN_MAX = 32
 """Event ids an agent remembers: a redelivery within so many of its events changes nothing."""

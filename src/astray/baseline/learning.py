@@ -34,13 +34,13 @@ SPREADS_MAX = 3.0
 _FIXED = 65536.0
 _DAY_US = 86_400_000_000
 _DAYS = 65_535
-_MASS_MASK = 0x5BD1E995
+MASS_MASK = 0x5BD1E995
 
 
 @inner
 def mass_of(item: int) -> int:
     """Return the item under which a group keeps how common `item` is among its sessions."""
-    return item ^ _MASS_MASK if item != _MASS_MASK else item
+    return item ^ MASS_MASK if item != MASS_MASK else item
 
 
 @inner

@@ -23,7 +23,15 @@ from astray.baseline.buffers import (
 from astray.baseline.index import drop_row, find_row, put_row
 from astray.baseline.items import add_items
 from astray.baseline.kept import KEPT_MARGIN, keep
-from astray.baseline.layout import BYTES, DENIALS, EVENTS, SEEN_MAX
+from astray.baseline.layout import (
+    BYTES,
+    DENIALS,
+    EVENTS,
+    FLEET,
+    IMPLICIT,
+    SEEN_MAX,
+    UNGROUPED,
+)
 from astray.baseline.learning import fused_bits, learn, ranked_bits, units_of
 from astray.baseline.memory import AGENTS, GROUPS, SESSIONS, Memory
 from astray.baseline.pages import release, used_pages
@@ -43,9 +51,6 @@ _PAGES_MARGIN = 1024
 
 _RECORDS_MARGIN, _EVIDENCE_MARGIN, _PENDING_MARGIN = 3 + 3 * REHEARSALS_MAX, 192, 2048
 
-_UNGROUPED = np.uint64(0x756E67726F757065)
-_FLEET = np.uint64(0x666C656574666C65)
-_IMPLICIT = np.uint64(0x696D706C69636974)
 _NONE = np.uint64(0)
 
 
@@ -81,8 +86,8 @@ def _group_row(memory: Memory, settings: Any, key: np.uint64, parent: int) -> in
 def _new_agent(memory: Memory, settings: Any, event: Any) -> int:
     """Give a new agent its row, and its group and fleet theirs."""
     tenant, group = event["tenant"], event["group"]
-    key = group if group != _NONE else mix(tenant, _UNGROUPED)
-    fleet = _group_row(memory, settings, mix(tenant, _FLEET), int64(0))
+    key = group if group != _NONE else mix(tenant, UNGROUPED)
+    fleet = _group_row(memory, settings, mix(tenant, FLEET), int64(0))
     parent = _group_row(memory, settings, key, fleet)
     row = _take_row(memory.agents, memory.used, memory.vacant, int64(AGENTS))
     memory.agents[row]["key"] = event["agent"]
@@ -234,7 +239,7 @@ def _redelivered(agent: Any, event: np.uint64) -> bool:
 @inner
 def _session_key(event: Any) -> np.uint64:
     """Return the key of the event's session; without one, all of the agent's events share it."""
-    return event["session"] if event["session"] != _NONE else mix(event["agent"], _IMPLICIT)
+    return event["session"] if event["session"] != _NONE else mix(event["agent"], IMPLICIT)
 
 
 @inner

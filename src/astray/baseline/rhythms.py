@@ -25,9 +25,6 @@ CELLS = 48
 BLOCK_US = 28 * 86_400_000_000
 """Pauses are remembered for one to two times so long."""
 
-_HOUR_US = 3_600_000_000
-_MONDAY_FIRST = 3  # 1970 began on a Thursday
-_SATURDAY = 5
 _SEEN_MAX = 20
 """A cell's share goes by about so many of its last windows: four weeks of weekdays."""
 
@@ -58,17 +55,6 @@ SEEN = np.dtype(
     [("key", np.uint64), ("tenant", np.uint64), ("source", np.uint64), ("kind", np.uint8)]
 )
 """What has shown itself in a window."""
-
-
-def cell_of(window_us: int) -> int:
-    """Return the cell that a window begins in.
-
-    >>> cell_of(1_795_312_800_000_000)  # two o'clock on a Sunday
-    26
-    """
-    hours = window_us // _HOUR_US
-    is_weekend = (hours // 24 + _MONDAY_FIRST) % 7 >= _SATURDAY
-    return hours % 24 + (24 if is_weekend else 0)
 
 
 @compiled

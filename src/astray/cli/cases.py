@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -100,11 +100,7 @@ def approve(
     case: CaseId, who: Who, note: Note = "", config: ConfigFile = None, store: StoreUrl = None
 ) -> None:
     """Have the session of a case suspended that is not: its webhooks go out with the next look."""
-    _check(case, who=who, note=note)
-    configured = _configured(config, store)
-    outbox = _outbox(configured)
-    with _writing(configured) as opened:
-        _done(case, opened.approve(Act(case, time.time(), who, "approve", note), outbox))
+    _act(Store.approve, Act(case, time.time(), who, "approve", note), _configured(config, store))
     Screen("off").say(f"{case}: approved; its suspension is on its way")
 
 
@@ -114,12 +110,18 @@ def release(
     case: CaseId, who: Who, note: Note = "", config: ConfigFile = None, store: StoreUrl = None
 ) -> None:
     """Take a suspension back: those who were asked for it are asked to let the session go on."""
-    _check(case, who=who, note=note)
-    configured = _configured(config, store)
+    _act(Store.release, Act(case, time.time(), who, "release", note), _configured(config, store))
+    Screen("off").say(f"{case}: released; those who were asked to suspend it are being told")
+
+
+def _act(
+    does: Callable[[Store, Act, WebhookOutbox], Outcome], act: Act, configured: Config
+) -> None:
+    """Have the store do what a person asks for."""
+    _check(act.case_id, who=act.who, note=act.note)
     outbox = _outbox(configured)
     with _writing(configured) as opened:
-        _done(case, opened.release(Act(case, time.time(), who, "release", note), outbox))
-    Screen("off").say(f"{case}: released; those who were asked to suspend it are being told")
+        _done(act.case_id, does(opened, act, outbox))
 
 
 @cases_app.command()

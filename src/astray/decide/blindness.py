@@ -43,11 +43,11 @@ from astray.baseline.rhythms import (
     RHYTHM,
     SEEN,
     TOLD,
-    cell_of,
     learn,
     overdue,
     rows_of_keys,
 )
+from astray.baseline.session import hour_of
 from astray.config import Config
 from astray.decide.silence import Kind, Over, Silence, silence_case
 from astray.events import Event, parse_line
@@ -197,7 +197,7 @@ class Blindness:
         back = rows[self._table["state"][rows] != FINE]
         found = self._over(back, window_us, Over.BACK)
         self._table["state"][back] = FINE
-        learn(self._table, rows, seen["source"], giving, window_us, cell_of(window_us))
+        learn(self._table, rows, seen["source"], giving, window_us, int(hour_of(window_us)))
         return [*found, *self._masses_over(window_us)]
 
     def _judge(self, giving: Ids, window_us: int) -> list[Silence]:

@@ -5,22 +5,20 @@ case store open and close cases. A source that has not been asked is not silent:
 is stuck is another matter (`flow.health`). What has ended is not asked again.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from astray.alerts.blindness import silence_finding
 from astray.decide.silence import Kind, Over, Silence, silence_case
 from astray.errors import StoreError
+from astray.flow.background import Background
 from astray.flow.kafka.address import feed_of
 from astray.flow.naming import STDIN
 from astray.store import Store
 
 LOOK_EVERY_S: Final = 1.0
-_STOP_S: Final = 5.0
 _MICROS: Final = 1_000_000
 
 Place = tuple[str, int, int]
@@ -73,7 +71,7 @@ class Listening:
             self.feeds[name].gave += 1
 
 
-class Watch:
+class Watch(Background):
     """Opens a case for a source that gives nothing for too long, and closes it.
 
     The case is that of the source and of the place it fell silent at: a restart does not open
@@ -84,14 +82,13 @@ class Watch:
     def __init__(
         self, listening: Listening, store: Store, after_s: float, wake: Callable[[], None]
     ) -> None:
+        super().__init__("astray-listening")
         self._listening = listening
         self._store = store
         self._after_s = after_s
-        self._wake = wake
+        self._has_changed = wake
         self._met: set[str] = set()
         self._open: dict[str, tuple[Silence, int]] = {}  # and what it had given by then
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="astray-listening", daemon=True)
 
     def look(self) -> None:
         """Have cases opened and closed; what the store does not take is tried again."""
@@ -136,7 +133,7 @@ class Watch:
 
     def _record(self, silence: Silence) -> None:
         if self._store.record_silences([silence], silence_finding, time.time()):
-            self._wake()
+            self._has_changed()
 
     def _run(self) -> None:
         while not self._ending.wait(min(LOOK_EVERY_S, self._after_s / 4)):
@@ -149,20 +146,8 @@ class Watch:
         except StoreError:  # whoever records decisions says so
             self._ending.wait(LOOK_EVERY_S)
 
-    def __enter__(self) -> Self:
-        if self._after_s > 0:
-            self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._ending.set()
-        if self._thread.is_alive():
-            self._thread.join(_STOP_S)
+    def _is_wanted(self) -> bool:
+        return self._after_s > 0
 
 
 def _case_of(name: str, feed: Feed, places: Mapping[str, Place]) -> str:

@@ -4,15 +4,14 @@ One of all processes that share a store does so, in pieces that are short, with 
 that whoever records decisions hardly waits. See `astray.store.retention` for what may go.
 """
 
-import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from astray.config_store import Store as Keep
 from astray.errors import StoreError
 from astray.flow.alerting import ALERT, DECISION, Alerts
+from astray.flow.background import Background
 from astray.flow.counters import Counters
 from astray.store import Place, Store, Terms
 
@@ -31,11 +30,10 @@ AGAIN_AFTER_S: Final = 60.0
 PAUSE_S: Final = 0.25
 """So long others have the store to themselves between two pieces."""
 
-_STOP_S: Final = 5.0
 _DAY_S: Final = 86_400.0
 
 
-class Retention:
+class Retention(Background):
     """Keeps a case store as long as is configured, and no longer.
 
     `clock` tells the wall clock in seconds. What all readers of `alerts` have got may go.
@@ -52,6 +50,7 @@ class Retention:
         first_after_s: float = FIRST_AFTER_S,
         pause_s: float = PAUSE_S,
     ) -> None:
+        super().__init__("astray-retention")
         self._store = store
         self._keep = keep
         self._alerts = alerts
@@ -60,8 +59,6 @@ class Retention:
         self._first_after_s = first_after_s
         self._pause_s = pause_s
         self._lead = store.lead(LEAD)
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="astray-retention", daemon=True)
 
     def sweep(self) -> None:
         """Remove all that may go now, where it is ours to do so; ends early when asked to stop.
@@ -107,18 +104,8 @@ class Retention:
             else:
                 wait_s = SWEEP_EVERY_S
 
-    def __enter__(self) -> Self:
-        if self._keep.keep_days:
-            self._thread.start()
-        return self
+    def _is_wanted(self) -> bool:
+        return bool(self._keep.keep_days)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._ending.set()
-        if self._thread.is_alive():
-            self._thread.join(_STOP_S)
+    def _leave(self) -> None:
         self._lead.release()

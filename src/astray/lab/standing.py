@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from astray.baseline.buffers import COUNTERS, EVIDENCE, EVIDENCE_USED, RECORD, RECORDS_USED
 from astray.baseline.index import find_row
 from astray.baseline.items import add_items
-from astray.baseline.layout import OWNER, SESSION
+from astray.baseline.layout import FLEET, IMPLICIT, OWNER, SESSION, UNGROUPED
 from astray.baseline.memory import GROUPS, Memory, with_more_pages
 from astray.baseline.pages import RUN_BITS_MAX, WAYS, used_pages
 from astray.baseline.ranking import age_class
@@ -21,11 +21,6 @@ from astray.baseline.session import add_totals, begin, raise_statistics
 from astray.baseline.shard import Shard
 from astray.compiled import compiled, inner, int64
 from astray.events.ids import mix
-
-UNGROUPED = np.uint64(0x756E67726F757065)
-FLEET = np.uint64(0x666C656574666C65)
-IMPLICIT = np.uint64(0x696D706C69636974)
-"""Keys of what has no name, as `baseline.observe` has them."""
 
 _PAGES_MARGIN = 1 << (RUN_BITS_MAX + 1)
 EVIDENCE_MAX = 512

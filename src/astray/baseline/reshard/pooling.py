@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astray.baseline.layout import OWNER
-from astray.baseline.learning import _MASS_MASK
+from astray.baseline.learning import MASS_MASK
 from astray.baseline.memory import Memory
 from astray.baseline.ranking import Tally
 from astray.baseline.reshard.tables import Items
@@ -94,7 +94,7 @@ def _is_mass(piece: Piece, items: Items) -> NDArray[np.bool_]:
     if fleet_row == piece.row and not piece.owner["mass"].any():
         return np.zeros(len(items.item), np.bool_)
     fleet = Items.of(piece.memory.pages, groups[fleet_row]).item
-    other = items.item ^ np.uint32(_MASS_MASK)
+    other = items.item ^ np.uint32(MASS_MASK)
     known, other_known = np.isin(items.item, fleet), np.isin(other, fleet)
     order = np.argsort(items.item)
     at = np.searchsorted(items.item, other, sorter=order) % max(len(order), 1)

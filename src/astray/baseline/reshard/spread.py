@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from astray.baseline.layout import FLEET, UNGROUPED
 from astray.baseline.memory import Memory
-from astray.baseline.observe import _FLEET, _UNGROUPED
 from astray.events import Rows
 from astray.events.ids import pair_ids
 
@@ -57,8 +57,8 @@ class Tenants:
 
     def __init__(self, ids: Iterable[int]) -> None:
         known = np.array(sorted({0, *ids}), np.uint64)
-        self.fleets = pair_ids(known, np.full(len(known), _FLEET))
-        self.ungrouped = pair_ids(known, np.full(len(known), _UNGROUPED))
+        self.fleets = pair_ids(known, np.full(len(known), FLEET))
+        self.ungrouped = pair_ids(known, np.full(len(known), UNGROUPED))
 
 
 def shards_of_agents(

@@ -1,15 +1,13 @@
 """Topics to be read: how many partitions they have, now and later."""
 
 import logging
-import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaException
 
 from astray.config_kafka import KafkaSource
+from astray.flow.background import Background
 from astray.flow.kafka.link import Link, partitions_of
 from astray.flow.kafka.partition import Wanted
 from astray.flow.kafka.reading import ReaderSource
@@ -40,21 +38,17 @@ def consuming(link: Link, config: KafkaSource, **more: Any) -> dict[str, Any]:
     )
 
 
-@dataclass
-class Topics:
+class Topics(Background):
     """The topics of a run, as a feed of its readers; while entered it looks for new partitions.
 
     `counts` are the partitions of each topic; a number that has gone up is seen by readers.
     """
 
-    link: Link
-    config: KafkaSource
-    counts: dict[str, int]
-    reading: Reading
-    _ending: threading.Event = field(default_factory=threading.Event)
-
-    def __post_init__(self) -> None:
-        self._thread = threading.Thread(target=self._watch, name="astray-kafka", daemon=True)
+    def __init__(
+        self, link: Link, config: KafkaSource, counts: dict[str, int], reading: Reading
+    ) -> None:
+        super().__init__("astray-kafka", _ANSWER_S)
+        self.link, self.config, self.counts, self.reading = link, config, counts, reading
 
     def source(self, reader: str, places: Places) -> ReaderSource:
         """Return the source of a reader: the partitions whose names are the reader's."""
@@ -62,21 +56,10 @@ class Topics:
         options = consuming(self.link, self.config)
         return ReaderSource(reader, self.link, options, wanted, self.reading, places)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+    def _wake(self) -> None:
+        self.link.lost.set()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._ending.set()
-        self.link.lost.set()  # wakes
-        self._thread.join(_ANSWER_S)
-
-    def _watch(self) -> None:
+    def _run(self) -> None:
         consumer = Consumer(consuming(self.link, self.config))
         while not self._ending.is_set():
             self.link.lost.wait(self.config.partitions_every_s)

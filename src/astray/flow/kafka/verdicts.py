@@ -4,17 +4,16 @@ Where it has been read to is what its consumer group has committed, after the st
 a crash has read again is known by its id. Of several processes each reads some partitions.
 """
 
-import threading
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, Message
 
 from astray.decide.verdict import Verdict, parse_verdict
 from astray.errors import StoreError
 from astray.events import Reason
+from astray.flow.background import Background
 from astray.flow.counters import Counters
 from astray.flow.kafka.link import Link
 from astray.store import Outcome, Store
@@ -22,38 +21,23 @@ from astray.store import Outcome, Store
 _MESSAGES_MAX: Final = 500
 _WAIT_S: Final = 0.5
 _AGAIN_S: Final = 1.0
-_STOP_S: Final = 5.0
 _TAKEN: Final = (Outcome.DONE, Outcome.KNOWN)
 
 
-class VerdictsTopic:
+class VerdictsTopic(Background):
     """Reads a topic of verdicts on a thread of its own; enter it."""
 
     def __init__(
         self, link: Link, topic: str, group: str, store: Store, counters: Counters
     ) -> None:
+        super().__init__("astray-verdicts")
         self._link = link
         self._topic = topic
         self._group = f"{group}-verdicts"
         self._store = store
         self._counters = counters
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._read, name="astray-verdicts", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._ending.set()
-        self._thread.join(_STOP_S)
-
-    def _read(self) -> None:
+    def _run(self) -> None:
         consumer = Consumer(
             self._link.client(
                 group_id=self._group,
