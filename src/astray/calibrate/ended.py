@@ -12,6 +12,9 @@ _MIX, _MIX_SHIFT = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
 
 Folds = NDArray[np.uint8]
 
+Quantised = NDArray[np.uint16]
+"""Statistics as a reference keeps them, session by session."""
+
 ENDED = np.dtype(
     [
         ("session", np.uint64),

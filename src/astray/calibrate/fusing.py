@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 
 from astray.baseline.fusion import WEIGHT, fuse
 from astray.baseline.rehearsal import KINDS
-from astray.calibrate.ended import Folds
+from astray.calibrate.ended import Folds, Quantised
 from astray.calibrate.trees import (
     LEAVES,
     NODES,
     TREES,
     Binned,
+    bin_of,
     binned,
     explain,
     grown,
@@ -123,30 +124,36 @@ def _soft_maximum(odds: NDArray[np.float64]) -> float:
 
 @compiled
 def fuse_all(
-    bits: Bits,
-    seen: Binned,
+    levels: Quantised,
+    table: Bits,
     folds: Folds,
     masks: NDArray[np.uint8],
-    values: NDArray[np.float64],
+    leaves: NDArray[np.float64],
+    bits: NDArray[np.float32],
+    seen: Binned,
     open_: NDArray[np.uint8],
     odds: NDArray[np.float64],
     fused: NDArray[np.float64],
 ) -> None:
-    """Fill `fused` for sessions with these bits, of which `seen` is what trees look at.
+    """Fill `fused` for sessions of these levels; `table` has the bits of each, by statistic.
 
-    `odds` gets the log odds by kind. Without masks there is the norm of the bits alone.
+    `odds` gets the log odds by kind of the last one. Without masks there is the norm of the
+    bits alone. `bits`, `seen` and `open_` are room to work in.
     """
-    for row in range(len(bits)):
-        norm = fuse(bits[row])
+    for row in range(len(levels)):
+        for statistic in range(len(bits)):
+            bits[statistic] = table[statistic, levels[row, statistic]]
+            seen[statistic] = bin_of(bits[statistic])
+        norm = fuse(bits)
         fused[row] = norm
         if len(masks) > 0:
             fold = int64(folds[row])
-            sieve(seen[row], masks[fold], open_)
+            sieve(seen, masks[fold], open_)
             total = 0.0
-            for kind in range(odds.shape[1]):
-                odds[row, kind] = odds_in(open_, values[fold, kind], kind * values.shape[2])
-                total += odds[row, kind]
-            fused[row] = _soft_maximum(odds[row]) + _SUM_SHARE * total + _NORM_SHARE * norm
+            for kind in range(len(odds)):
+                odds[kind] = odds_in(open_, leaves[fold, kind], kind * leaves.shape[2])
+                total += odds[kind]
+            fused[row] = _soft_maximum(odds) + _SUM_SHARE * total + _NORM_SHARE * norm
 
 
 class Fusion:
@@ -155,18 +162,25 @@ class Fusion:
     def __init__(self, experts: Experts, statistics: int) -> None:
         self._experts = experts
         self._masks = np.zeros((0, 0, 0, 0), np.uint8)
+        self._leaves = np.zeros((0, 0, 0, 0))
         if experts.are_taught:
             by_fold = experts.splits.reshape(FOLDS, -1, NODES)
             self._masks = np.stack([masks_of(splits, statistics) for splits in by_fold])
+            self._leaves = np.ascontiguousarray(experts.values[..., NODES:])
 
-    def of(self, bits: Bits, folds: Folds) -> NDArray[np.float64]:
-        """Return the fused numbers of sessions."""
-        return self._judged(bits, folds)[0]
+    def of(self, levels: Quantised, table: Bits, folds: Folds) -> NDArray[np.float64]:
+        """Return the fused numbers of sessions; `table` has the bits of levels by statistic."""
+        return self._judged(levels, table, folds)[0]
 
-    def _judged(self, bits: Bits, folds: Folds) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        fused, odds = np.zeros(len(bits)), np.zeros((len(bits), len(KINDS)))
-        open_ = np.zeros(len(KINDS) * TREES, np.uint8)
-        fuse_all(bits, binned(bits), folds, self._masks, self._experts.values, open_, odds, fused)
+    def _judged(
+        self, levels: Quantised, table: Bits, folds: Folds
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        fused, odds = np.zeros(len(levels)), np.zeros(len(KINDS))
+        width = levels.shape[1]
+        fuse_all(
+            levels, table, folds, self._masks, self._leaves, np.empty(width, np.float32),
+            np.empty(width, np.uint8), np.empty(len(KINDS) * TREES, np.uint8), odds, fused,
+        )  # fmt: skip
         return fused, odds
 
     def shares(self, bits: Bits, fold: int) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -175,7 +189,8 @@ class Fusion:
         Shares are not negative and add up to 1, unless there is nothing odd at all. Without
         experts no kind has a share.
         """
-        odds = self._judged(bits[None], np.array([fold], np.uint8))[1][0]
+        only = np.zeros((1, len(bits)), np.uint16)
+        odds = self._judged(only, bits[:, None], np.array([fold], np.uint8))[1]
         return _shares(bits, fold, self._experts, odds)
 
 

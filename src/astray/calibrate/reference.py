@@ -29,7 +29,15 @@ from numpy.typing import NDArray
 from astray import blob
 from astray.baseline.layout import AGE_CLASSES, STATISTICS
 from astray.baseline.rehearsal import FIRST_ROW, STRUCK_ROW
-from astray.calibrate.ended import Folds, ended_type, folds_of, mixed_ids, ordered, parted
+from astray.calibrate.ended import (
+    Folds,
+    Quantised,
+    ended_type,
+    folds_of,
+    mixed_ids,
+    ordered,
+    parted,
+)
 from astray.calibrate.fusing import Bits, Experts, Fusion, is_time, teach
 from astray.compiled import compiled
 from astray.detectors.levels import LEVELS, MISSING
@@ -58,7 +66,6 @@ _KIND = "reference"
 _KNOWN_MIN = 0.8
 """A column counts where it is known of so many of an age class."""
 
-Quantised = NDArray[np.uint16]
 Counts = NDArray[np.float64]
 
 
@@ -68,12 +75,12 @@ def quantised(statistics: NDArray[np.float32]) -> Quantised:
 
 
 @compiled
-def _rank_levels(past: Quantised, more: int, bits: Bits, counts: NDArray[np.int64]) -> None:
-    """Fill `bits` (statistics x levels) with the bits of reaching each level.
+def _rank_levels(past: Quantised, own: Bits, bits: Bits, counts: NDArray[np.int64]) -> None:
+    """Fill `own` and `bits` (statistics x levels) with the bits of reaching each level.
 
-    `more` sessions reach every level besides those of the past: the newcomer, if it is one
-    that is to be ranked. Without a past every level has none, and so has the last one, which
-    is that of what is missing, and a column of which too much is.
+    `own` is for those of the past, `bits` for the newcomer, which reaches every level besides
+    them. Without a past every level has none, and so has the last one, which is that of what
+    is missing, and a column of which too much is.
     """
     for statistic in range(bits.shape[0]):
         counts[:] = 0
@@ -84,7 +91,13 @@ def _rank_levels(past: Quantised, more: int, bits: Bits, counts: NDArray[np.int6
             continue
         reaching = sessions
         for level in range(bits.shape[1] - 1):
-            bits[statistic, level] = math.log2((sessions + 1.0) / max(reaching + more, 1))
+            if level == 0 or counts[level - 1] > 0:
+                among = sessions + 1.0
+                own[statistic, level] = math.log2(among / max(reaching, 1))
+                bits[statistic, level] = math.log2(among / (reaching + 1))
+            else:
+                own[statistic, level] = own[statistic, level - 1]
+                bits[statistic, level] = bits[statistic, level - 1]
             reaching -= counts[level]
 
 
@@ -99,18 +112,16 @@ class AgeReference:
         self, past: NDArray[Any], attacks: NDArray[Any], experts: Experts, ever: int
     ) -> None:
         self.past, self.attacks, self.experts, self.ever = past, attacks, experts, ever
-        levels = past["statistic"]
+        levels, folds = past["statistic"], folds_of(past)
         self._columns = np.arange(levels.shape[1])
         self._bits = np.zeros((levels.shape[1], LEVELS + 1), np.float32)
-        counts = np.zeros(LEVELS + 1, np.int64)
-        _rank_levels(levels, 0, self._bits, counts)
-        bits, folds = self._ranked(levels), folds_of(past)
+        own = np.zeros_like(self._bits)
+        _rank_levels(levels, own, self._bits, np.zeros(LEVELS + 1, np.int64))
         if is_time(ever, experts):
-            counts[:] = 0
-            self.experts = self._taught(bits, folds, counts)
+            bits, of_attacks = self._ranked(levels, own), self._ranked(attacks["statistic"])
+            self.experts = teach(bits, folds, of_attacks, attacks["kind"], ever)
         self.fusion = Fusion(self.experts, levels.shape[1])
-        self._fused_past = np.sort(self.fusion.of(bits, folds))
-        _rank_levels(levels, 1, self._bits, counts)
+        self._fused_past = np.sort(self.fusion.of(levels, own, folds))
         tail = self._fused_past[-_TAIL:]
         self._excess = max(float(np.mean(tail - tail[0])), _EXCESS_MIN) if len(tail) else 1.0
         self._counting = len(STATISTICS) + _counting(levels[:, len(STATISTICS) :])
@@ -124,16 +135,8 @@ class AgeReference:
         """All that it remembers."""
         return (self.past, self.attacks, *self.experts, self._bits, self._fused_past)
 
-    def _taught(self, bits: Bits, folds: Folds, counts: NDArray[np.int64]) -> Experts:
-        """Return experts taught by all there is; attacks are ranked as newcomers are."""
-        before = self._bits.copy()
-        _rank_levels(self.past["statistic"], 1, self._bits, counts)
-        attacks = self._ranked(self.attacks["statistic"])
-        self._bits = before
-        return teach(bits, folds, attacks, self.attacks["kind"], self.ever)
-
-    def _ranked(self, levels: Quantised) -> Bits:
-        return self._bits[self._columns, levels]
+    def _ranked(self, levels: Quantised, table: Bits | None = None) -> Bits:
+        return (self._bits if table is None else table)[self._columns, levels]
 
     def rank(self, sessions: Quantised, folds: Folds) -> tuple[Counts, Counts, Bits]:
         """Return n (1 in n sessions reach this), what of it is certified, and the bits.
@@ -144,7 +147,7 @@ class AgeReference:
         of what lies beyond it.
         """
         bits = self._ranked(sessions)
-        fused = self.fusion.of(bits, folds)
+        fused = self.fusion.of(sessions, self._bits, folds)
         count = len(self._fused_past)
         below = np.searchsorted(self._fused_past, fused)
         counted = np.asarray((count + 1.0) / (count - below + 1.0), np.float64)

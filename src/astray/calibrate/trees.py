@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from astray.compiled import compiled, inner, int64
+from astray.compiled import compiled, float64, inner, int64
 
 BINS = 32
 BINS_PER_BIT = 2.0
@@ -26,6 +26,9 @@ _RATE = 0.15
 _RIDGE = 1.0
 _SESSIONS_MIN = 20.0
 _GAIN_MIN = 1e-6
+_TAKEN = 2
+"""A tree is fitted to every second session, the next to the others (Friedman, 2002)."""
+
 
 Binned = NDArray[np.uint8]
 """Sessions by statistics."""
@@ -50,6 +53,12 @@ def binned(bits: NDArray[np.float32]) -> Binned:
 
 
 @inner
+def bin_of(bits: float) -> int:
+    """Return the bin in which trees look at bits; `binned` for one number."""
+    return min(int64(bits * BINS_PER_BIT), BINS - 1)
+
+
+@inner
 def _value(gradient: float, hessian: float, low: float, high: float) -> float:
     return min(max(-gradient / (hessian + _RIDGE), low), high)
 
@@ -58,31 +67,32 @@ def _value(gradient: float, hessian: float, low: float, high: float) -> float:
 def _fill(
     starts: NDArray[np.int64],
     odd: NDArray[np.int32],
-    at: NDArray[np.int32],
-    node: int,
+    rows: NDArray[np.int32],
+    first: int,
+    end: int,
     state: NDArray[np.float64],
     sums: NDArray[np.float64],
 ) -> None:
-    """Sum gradients, hessians and sessions of a node by statistic and bin.
+    """Sum gradients, hessians and sessions of a node's rows by statistic and bin.
 
     Most statistics of most sessions are in bin 0, so only what is not there is visited
     (`odd`: statistic * `BINS` + bin, those of a session from its place in `starts` on).
     """
     sums[:] = 0.0
-    gradient, hessian, count = 0.0, 0.0, 0.0
-    for row in range(len(at)):
-        if at[row] == node:
-            gradient += state[row, 1]
-            hessian += state[row, 2]
-            count += 1.0
-            for place in range(starts[row], starts[row + 1]):
-                found = sums[odd[place] // BINS, odd[place] % BINS]
-                found[0] += state[row, 1]
-                found[1] += state[row, 2]
-                found[2] += 1.0
+    gradient, hessian = 0.0, 0.0
+    for at in range(first, end):
+        row = rows[at]
+        of_gradient, of_hessian = state[row, 1], state[row, 2]
+        gradient += of_gradient
+        hessian += of_hessian
+        for place in range(starts[row], starts[row + 1]):
+            found = sums[odd[place] // BINS, odd[place] % BINS]
+            found[0] += of_gradient
+            found[1] += of_hessian
+            found[2] += 1.0
     for statistic in range(sums.shape[0]):
         rest = sums[statistic, 0]
-        rest[0], rest[1], rest[2] = gradient, hessian, count
+        rest[0], rest[1], rest[2] = gradient, hessian, float64(end - first)
         for place in range(1, BINS):
             rest[0] -= sums[statistic, place, 0]
             rest[1] -= sums[statistic, place, 1]
@@ -131,7 +141,8 @@ def grown(sessions: Binned, foreign: int) -> tuple[Splits, Values]:
     starts = np.searchsorted(of_row, np.arange(rows + 1))
     _grow(
         sessions, starts, odd, foreign, splits, values, np.zeros((rows, 3)),
-        np.zeros(rows, np.int32), np.empty((sessions.shape[1], BINS, 3)),
+        np.empty((2, rows), np.int32), np.empty((NODES + LEAVES, 2), np.int64),
+        np.empty((NODES, sessions.shape[1], BINS, 3)),
         np.empty((NODES + LEAVES, 2)), np.empty(2),
     )  # fmt: skip
     return splits, values
@@ -146,40 +157,80 @@ def _grow(
     splits: Splits,
     values: Values,
     state: NDArray[np.float64],
-    at: NDArray[np.int32],
+    rows: NDArray[np.int32],
+    spans: NDArray[np.int64],
     sums: NDArray[np.float64],
     bounds: NDArray[np.float64],
     found: NDArray[np.float64],
 ) -> None:
     """Fit the trees; `state` has odds, gradient and hessian of every session.
 
-    Both kinds weigh the same.
+    Both kinds weigh the same. `rows` has the sessions that a tree is fitted to, those of a node
+    in its span of `spans`.
     """
-    rows = len(sessions)
-    foreign_weight = rows / (2.0 * foreign)
-    own_weight = rows / (2.0 * (rows - foreign))
+    foreign_weight = len(sessions) / (2.0 * foreign)
+    own_weight = len(sessions) / (2.0 * (len(sessions) - foreign))
     for tree in range(TREES):
-        for row in range(rows):
+        taken = 0
+        for row in range(tree % _TAKEN, len(sessions), _TAKEN):
             chance = 1.0 / (1.0 + math.exp(-state[row, 0]))
             is_foreign = row < foreign
             weight = foreign_weight if is_foreign else own_weight
             state[row, 1] = weight * (chance - (1.0 if is_foreign else 0.0))
             state[row, 2] = weight * chance * (1.0 - chance)
-            at[row] = 0
+            rows[0, taken] = row
+            taken += 1
         bounds[0, 0], bounds[0, 1] = -math.inf, math.inf
+        spans[0, 0], spans[0, 1] = 0, taken
+        _fill(starts, odd, rows[0], int64(0), int64(taken), state, sums[0])
         for node in range(NODES):
-            _fill(starts, odd, at, node, state, sums)
-            _split(sessions, at, node, splits[tree], values[tree], sums, bounds, found)
+            _split(sessions, rows, spans, node, splits[tree], values[tree], sums, bounds, found)
+            if node < NODES // 2:
+                _fill_children(starts, odd, rows[0], spans, node, state, sums)
         for node in range(NODES + LEAVES):
             values[tree, node] *= _RATE
-        for row in range(rows):
-            state[row, 0] += values[tree, at[row]]
+        for row in range(len(sessions)):
+            state[row, 0] += values[tree, _leaf_of(sessions[row], splits[tree])]
+
+
+@inner
+def _leaf_of(session: Binned, splits: NDArray[np.int32]) -> int:
+    """Return the node at which a session ends."""
+    node = 0
+    while node < NODES:
+        split = int64(splits[node])
+        is_right = split >= 0 and session[split // BINS] >= split % BINS
+        node = 2 * node + 2 if is_right else 2 * node + 1
+    return node
+
+
+@inner
+def _fill_children(
+    starts: NDArray[np.int64],
+    odd: NDArray[np.int32],
+    rows: NDArray[np.int32],
+    spans: NDArray[np.int64],
+    node: int,
+    state: NDArray[np.float64],
+    sums: NDArray[np.float64],
+) -> None:
+    """Sum up the smaller child's rows; the larger one's are what is left of their parent's."""
+    left, right = 2 * node + 1, 2 * node + 2
+    is_left = spans[left, 1] - spans[left, 0] <= spans[right, 1] - spans[right, 0]
+    small, large = (left, right) if is_left else (right, left)
+    _fill(starts, odd, rows, int64(spans[small, 0]), int64(spans[small, 1]), state, sums[small])
+    for statistic in range(sums.shape[1]):
+        for place in range(BINS):
+            for of in range(3):
+                whole, part = sums[node, statistic, place, of], sums[small, statistic, place, of]
+                sums[large, statistic, place, of] = whole - part
 
 
 @inner
 def _split(
     sessions: Binned,
-    at: NDArray[np.int32],
+    rows: NDArray[np.int32],
+    spans: NDArray[np.int64],
     node: int,
     splits: NDArray[np.int32],
     values: NDArray[np.float64],
@@ -188,7 +239,7 @@ def _split(
     found: NDArray[np.float64],
 ) -> None:
     """Split a node where that helps, and send its sessions on to its children."""
-    split = _best_split(sums, bounds[node, 0], bounds[node, 1], found)
+    split = _best_split(sums[node], bounds[node, 0], bounds[node, 1], found)
     splits[node] = split
     left, right = 2 * node + 1, 2 * node + 2
     for child in (left, right):
@@ -199,10 +250,20 @@ def _split(
         bounds[left, 1], bounds[right, 0] = middle, middle
         values[left], values[right] = found[0], found[1]
     statistic, place = split // BINS, split % BINS
-    for row in range(len(sessions)):
-        if at[row] == node:
-            is_right = split >= 0 and sessions[row, statistic] >= place
-            at[row] = right if is_right else left
+    first, end = spans[node, 0], spans[node, 1]
+    stay, go = first, 0
+    for at in range(first, end):
+        row = rows[0, at]
+        if split >= 0 and sessions[row, statistic] >= place:
+            rows[1, go] = row
+            go += 1
+        else:
+            rows[0, stay] = row
+            stay += 1
+    for at in range(go):
+        rows[0, stay + at] = rows[1, at]
+    spans[left, 0], spans[left, 1] = first, stay
+    spans[right, 0], spans[right, 1] = stay, end
 
 
 def masks_of(splits: Splits, statistics: int) -> Masks:
@@ -223,22 +284,29 @@ def masks_of(splits: Splits, statistics: int) -> Masks:
 
 @inner
 def sieve(session: Binned, masks: Masks, open_: NDArray[np.uint8]) -> None:
-    """Fill `open_` with the leaves of every tree that remain for a session."""
-    for tree in range(len(open_)):
-        open_[tree] = masks[0, session[0], tree]
-    for statistic in range(1, len(session)):
-        mask = masks[statistic, session[statistic]]
-        for tree in range(len(open_)):
-            open_[tree] &= mask[tree]
+    """Fill `open_` with the leaves of every tree that remain for a session.
+
+    Splits are above bin 0, so a statistic that is there closes none.
+    """
+    open_[:] = (1 << LEAVES) - 1
+    for statistic in range(len(session)):
+        if session[statistic] > 0:
+            mask = masks[statistic, session[statistic]]
+            for tree in range(len(open_)):
+                open_[tree] &= mask[tree]
 
 
 @inner
-def odds_in(open_: NDArray[np.uint8], values: Values, first: int) -> float:
-    """Return the log odds of the trees from `first` on, whose leaves `sieve` has found."""
-    odds = 0.0
-    for tree in range(len(values)):
-        odds += values[tree, NODES + _LOWEST[open_[first + tree]]]
-    return odds
+def odds_in(open_: NDArray[np.uint8], leaves: NDArray[np.float64], first: int) -> float:
+    """Return the log odds of the trees from `first` on, whose leaves `sieve` has found.
+
+    `leaves` has their values. Two sums run side by side: one would wait for itself.
+    """
+    even, odd = 0.0, 0.0
+    for tree in range(0, len(leaves), 2):
+        even += leaves[tree, _LOWEST[open_[first + tree]]]
+        odd += leaves[tree + 1, _LOWEST[open_[first + tree + 1]]]
+    return even + odd
 
 
 @compiled
