@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from astray.errors import StateError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _MAGIC = b"astray\x00S"
 _FRAME = struct.Struct("<8sIII")
 

@@ -152,8 +152,8 @@ def test_experts_are_taught_anew_when_columns_change():
 
     moved = Reference.load(reference.dump(), 1000)
 
-    assert reference._ages[SETTLED].experts.are_taught
-    assert moved._ages[SETTLED].experts.are_taught
-    assert moved._ages[SETTLED].experts.splits.max() < WIDTH * 32
+    assert reference._ages[SETTLED].fusion.experts.are_taught
+    assert moved._ages[SETTLED].fusion.experts.are_taught
+    assert moved._ages[SETTLED].fusion.experts.splits.max() < WIDTH * 32
     shares, _ = moved.explain(rows[0], moved.rank(rows[:1])[2][0])
     assert shares.shape == (WIDTH,)

@@ -174,7 +174,7 @@ SESSION = np.dtype(
         ("statistic", np.float32, len(STATISTICS)),
         ("bin", np.int32, len(STATISTICS)),
         ("atoms_used", np.int32),
-        ("spare", np.int32),
+        ("is_rehearsed", np.int32),  # attacks on it will be made up when it ends
         ("atoms", ATOM, ATOMS_MAX),
     ]
 )

@@ -36,8 +36,7 @@ from astray.baseline.learning import fused_bits, learn, ranked_bits, units_of
 from astray.baseline.memory import AGENTS, GROUPS, SESSIONS, Memory
 from astray.baseline.pages import release, used_pages
 from astray.baseline.ranking import age_class
-from astray.baseline.rehearsal import keep_atom
-from astray.baseline.rehearsing import REHEARSALS_MAX, rehearse
+from astray.baseline.rehearsing import REHEARSALS_MAX, rehearse, remember
 from astray.baseline.reporting import report
 from astray.baseline.session import add_totals, begin, raise_statistics
 from astray.compiled import compiled, inner, int64
@@ -299,7 +298,7 @@ def _observe_event(
         settings, memory.window[0], memory.evidence, memory.counters, row,
     )  # fmt: skip
     if settings["rehearsals"] > 0:
-        keep_atom(session, event, resources)
+        remember(memory.counters, session, event, resources)
     add_totals(session, event)
     agent["last_us"] = max(agent["last_us"], event["ts_us"])
     tagged = tags & ~session["tags"] != _NONE

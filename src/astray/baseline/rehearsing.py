@@ -1,6 +1,7 @@
 """Rehearsals of attacks at the end of sessions: on which, of which kind, with whose events.
 
-Donors are past sessions, from which foreign events are taken. They stay the same while a
+The first event of a session tells whether it is chosen; only then what it does is remembered.
+Donors are past ones of them, from which foreign events are taken. They stay the same while a
 window lasts, and which of a window's sessions become donors depends on what they did alone,
 so neither the order of sessions inside it matters nor what agents are called.
 """
@@ -8,6 +9,7 @@ so neither the order of sessions inside it matters nor what agents are called.
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from astray.baseline.buffers import (
     DONORS_NEXT,
@@ -25,6 +27,7 @@ from astray.baseline.rehearsal import (
     KINDS,
     donor_of,
     draw,
+    keep_atom,
     plan_attack,
     play,
 )
@@ -43,6 +46,20 @@ _SHARE_MIN = 1 / 32
 _MILLION = 1e6
 _SEVERAL = np.uint64(0)
 _HIGH = np.uint64(56)
+
+
+@inner
+def remember(
+    counters: NDArray[np.int64], session: Any, event: Any, resources: NDArray[Any]
+) -> None:
+    """Remember an event of a session that is chosen for rehearsals: its first event tells."""
+    if session["rows"] == 0:
+        first = mix(mix(event["tenant"], np.uint64(event["ts_us"])), event["action"])
+        seed = mix(first, event["source"])
+        is_chosen = draw(seed, int64(0)) * _MILLION < counters[REHEARSED_PER_MILLION]
+        session["is_rehearsed"] = 1 if is_chosen else 0
+    if session["is_rehearsed"] > 0:
+        keep_atom(session, event, resources)
 
 
 @inner
@@ -128,12 +145,10 @@ def rehearse(memory: Memory, settings: Any, session: Any, agent: Any, group: Any
     """Rehearse attacks on a session that ends, if it is one of those that are chosen."""
     counters = memory.counters
     counters[N_ENDED] += 1
-    if settings["rehearsals"] == 0 or session["atoms_used"] == 0:
+    if session["atoms_used"] == 0:
         return
     seed = _content(session)
     _keep_donor(memory, session, agent, seed)
-    if draw(seed, int64(0)) * _MILLION >= counters[REHEARSED_PER_MILLION]:
-        return
     first = int64(draw(seed, int64(11)) * len(KINDS))
     for turn in range(settings["rehearsals"]):
         kind = (first + turn) % len(KINDS)

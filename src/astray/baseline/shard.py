@@ -123,11 +123,13 @@ class Shard:
     ) -> tuple[tuple[Finding, ...], ...]:
         """Keep the evidence, and return what had been found by the time of each record."""
         findings, told, ended = [], 0, []
-        for number, row in zip(rows["number"].tolist(), rows["row"].tolist(), strict=True):
+        untils = np.searchsorted(evidence["row"], rows["row"], side="right")
+        of_rows = zip(rows["number"].tolist(), rows["row"].tolist(), untils.tolist(), strict=True)
+        for number, row, until in of_rows:
             if row >= 0:
-                until = int(np.searchsorted(evidence["row"], row, side="right"))
-                self.findings.keep(evidence[told:until], decoded)
-                told = max(told, until)
+                if until > told:
+                    self.findings.keep(evidence[told:until], decoded)
+                    told = until
                 findings.append(self.findings.of(number))
             else:
                 if row > FIRST_ROW:

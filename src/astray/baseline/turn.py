@@ -66,25 +66,55 @@ def teach(memory: Memory, lessons: NDArray[Any], first: int, bits_max: int) -> t
 
 def summed(lessons: NDArray[Any]) -> NDArray[Any]:
     """Return the lessons with one row per owner and item, in order of both."""
-    key = (lessons["group"].astype(np.uint64) << _LEVEL) | lessons["item"]
-    order = np.argsort(key, kind="stable")
-    starts = np.flatnonzero(np.diff(key[order], prepend=np.uint64(0)))
-    total = lessons[order[starts]]
-    for name in ("known", "mass"):
-        total[name] = np.add.reduceat(lessons[name][order], starts)
-    return total
+    keys = np.empty(len(lessons), np.uint64)
+    _key(lessons, keys)
+    total = np.empty(len(lessons), lessons.dtype)
+    return total[: _add_up(lessons, np.argsort(keys, kind="stable"), total)]
+
+
+@compiled
+def _key(lessons: NDArray[Any], keys: NDArray[np.uint64]) -> None:
+    for place in range(len(lessons)):
+        owner = np.uint64(int64(lessons[place]["group"]))
+        keys[place] = (owner << _LEVEL) | np.uint64(int64(lessons[place]["item"]))
+
+
+@compiled
+def _add_up(lessons: NDArray[Any], order: NDArray[np.int64], total: NDArray[Any]) -> int:
+    """Fill `total` with one row per owner and item of lessons in order; return how many."""
+    used = 0
+    for place in range(len(order)):
+        lesson, last = lessons[order[place]], total[used - 1]
+        if used > 0 and last["group"] == lesson["group"] and last["item"] == lesson["item"]:
+            last["known"] += lesson["known"]
+            last["mass"] += lesson["mass"]
+        else:
+            total[used] = lesson
+            used += 1
+    return used
+
+
+@compiled
+def _for_fleets(lessons: NDArray[Any], groups: NDArray[Any], of_fleets: NDArray[Any]) -> int:
+    """Fill `of_fleets` with what is known to groups, for their fleets; return how many."""
+    used = 0
+    for place in range(len(lessons)):
+        lesson = lessons[place]
+        if lesson["known"] > 0:
+            of_fleets[used]["group"] = groups[lesson["group"]]["parent"]
+            of_fleets[used]["item"] = lesson["item"]
+            of_fleets[used]["known"] = lesson["known"]
+            of_fleets[used]["mass"] = 0
+            used += 1
+    return used
 
 
 def lessons_of(memory: Memory) -> NDArray[Any]:
     """Return what the window has taught groups and fleet."""
-    pending = memory.pending[: memory.counters[PENDING_USED]]
-    if not len(pending):
-        return pending
-    of_groups = summed(pending)
-    of_fleet = of_groups[of_groups["known"] > 0]
-    of_fleet["group"] = memory.groups["parent"][of_fleet["group"]]
-    of_fleet["mass"] = 0
-    return np.concatenate((of_groups, summed(of_fleet))) if len(of_fleet) else of_groups
+    of_groups = summed(memory.pending[: memory.counters[PENDING_USED]])
+    of_fleets = np.empty(len(of_groups), of_groups.dtype)
+    used = _for_fleets(of_groups, memory.groups, of_fleets)
+    return np.concatenate((of_groups, summed(of_fleets[:used])))
 
 
 @inner

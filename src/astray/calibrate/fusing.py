@@ -160,7 +160,7 @@ class Fusion:
     """Experts that have made ready to judge sessions of so many statistics."""
 
     def __init__(self, experts: Experts, statistics: int) -> None:
-        self._experts = experts
+        self.experts = experts
         self._masks = np.zeros((0, 0, 0, 0), np.uint8)
         self._leaves = np.zeros((0, 0, 0, 0))
         if experts.are_taught:
@@ -191,7 +191,7 @@ class Fusion:
         """
         only = np.zeros((1, len(bits)), np.uint16)
         odds = self._judged(only, bits[:, None], np.array([fold], np.uint8))[1]
-        return _shares(bits, fold, self._experts, odds)
+        return _shares(bits, fold, self.experts, odds)
 
 
 def _shares(

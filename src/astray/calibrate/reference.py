@@ -46,8 +46,9 @@ from astray.detectors.panel import Levels, moved
 _LEVELS_PER_UNIT = 64.0
 """Statistics are kept in steps of a 64th, up to 64."""
 
-_STEPS = 20
-"""The tables are renewed when a 20th part of the sessions is new."""
+_STEPS, _STEPS_LATER = 20, 10
+_MANY = 10_000
+"""The tables are renewed when a 20th part of the sessions is new; of many, a tenth."""
 
 _TAIL = 20
 """Sessions beyond which the tail is extrapolated from: an exponential fitted to their excess."""
@@ -109,18 +110,18 @@ class AgeReference:
     """
 
     def __init__(
-        self, past: NDArray[Any], attacks: NDArray[Any], experts: Experts, ever: int
+        self, past: NDArray[Any], attacks: NDArray[Any], fusion: Fusion, ever: int
     ) -> None:
-        self.past, self.attacks, self.experts, self.ever = past, attacks, experts, ever
+        self.past, self.attacks, self.fusion, self.ever = past, attacks, fusion, ever
         levels, folds = past["statistic"], folds_of(past)
         self._columns = np.arange(levels.shape[1])
         self._bits = np.zeros((levels.shape[1], LEVELS + 1), np.float32)
         own = np.zeros_like(self._bits)
         _rank_levels(levels, own, self._bits, np.zeros(LEVELS + 1, np.int64))
-        if is_time(ever, experts):
+        if is_time(ever, fusion.experts):
             bits, of_attacks = self._ranked(levels, own), self._ranked(attacks["statistic"])
-            self.experts = teach(bits, folds, of_attacks, attacks["kind"], ever)
-        self.fusion = Fusion(self.experts, levels.shape[1])
+            experts = teach(bits, folds, of_attacks, attacks["kind"], ever)
+            self.fusion = Fusion(experts, levels.shape[1])
         self._fused_past = np.sort(self.fusion.of(levels, own, folds))
         tail = self._fused_past[-_TAIL:]
         self._excess = max(float(np.mean(tail - tail[0])), _EXCESS_MIN) if len(tail) else 1.0
@@ -133,7 +134,8 @@ class AgeReference:
     @property
     def tables(self) -> tuple[NDArray[Any], ...]:
         """All that it remembers."""
-        return (self.past, self.attacks, *self.experts, self._bits, self._fused_past)
+        experts = self.fusion.experts
+        return (self.past, self.attacks, *experts, self._bits, self._fused_past)
 
     def _ranked(self, levels: Quantised, table: Bits | None = None) -> Bits:
         return (self._bits if table is None else table)[self._columns, levels]
@@ -168,7 +170,8 @@ class Reference:
         self.columns = tuple(columns)
         self._pending_type = ended_type(len(self.columns))
         nobody = np.zeros(0, self._pending_type)
-        self._ages = [AgeReference(nobody, nobody, Experts.none(), 0) for _ in range(AGE_CLASSES)]
+        norm = Fusion(Experts.none(), len(STATISTICS) + len(self.columns))
+        self._ages = [AgeReference(nobody, nobody, norm, 0) for _ in range(AGE_CLASSES)]
         self._pending: list[NDArray[Any]] = []
         self._pending_count = 0
         self._new = 0  # real ones among those pending
@@ -222,7 +225,7 @@ class Reference:
             past, of_age = parted(old.past, struck)
             gone = np.concatenate((gone, of_age))
             if len(of_age):
-                self._ages[age] = AgeReference(past, old.attacks, old.experts, old.ever)
+                self._ages[age] = AgeReference(past, old.attacks, old.fusion, old.ever)
         self._struck = ordered([kept, gone], self._pending_type)[-_STRUCK_MAX:]
         self._pending = [pending, back]
         self._gather()
@@ -251,7 +254,8 @@ class Reference:
         if self._heard:
             self._heed()
         total = sum(len(age.past) for age in self._ages)
-        if not self._new or self._new * _STEPS < total:
+        steps = _STEPS if total < _MANY else _STEPS_LATER
+        if not self._new or self._new * steps < total:
             return
         pending = self._gather()
         self._pending, self._pending_count, self._new = [], 0, 0
@@ -262,7 +266,7 @@ class Reference:
                 past = np.concatenate((old.past, new[is_real]))[-self.sessions_max :]
                 attacks = np.concatenate((old.attacks, new[~is_real]))[-_ATTACKS_MAX:]
                 self._ages[age] = AgeReference(
-                    past, attacks, old.experts, old.ever + int(is_real.sum())
+                    past, attacks, old.fusion, old.ever + int(is_real.sum())
                 )
 
     def rank(
@@ -293,8 +297,9 @@ class Reference:
         arrays: dict[str, NDArray[Any]] = {}
         for age, reference in enumerate(self._ages):
             arrays[f"past{age}"], arrays[f"attacks{age}"] = reference.past, reference.attacks
-            if reference.experts.are_taught:
-                for name, array in reference.experts._asdict().items():
+            experts = reference.fusion.experts
+            if experts.are_taught:
+                for name, array in experts._asdict().items():
                     arrays[f"{name}{age}"] = array
         arrays["pending"] = self._gather()
         arrays["struck"] = self._struck
@@ -318,7 +323,7 @@ class Reference:
             AgeReference(
                 arrays[f"past{age}"][-sessions_max:],
                 arrays[f"attacks{age}"],
-                _experts_in(arrays, age),
+                Fusion(_experts_in(arrays, age), len(STATISTICS) + len(columns)),
                 meta["ever"][age],
             )
             for age in range(AGE_CLASSES)
