@@ -1,7 +1,8 @@
 """What a shard sends on: sessions whose statistics have risen, and sessions that ended."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -54,6 +55,19 @@ class Records:
             self.rows[places],
             tuple(self.lines[place] for place in places.tolist()),
             tuple(self.findings[place] for place in places.tolist()),
+        )
+
+    @classmethod
+    def together(cls, several: Sequence[Self]) -> Self:
+        """Return several records' rows as those of one, in their order; there must be one."""
+        if len(several) == 1:
+            return several[0]
+        return cls(
+            several[0].shard,
+            several[0].window_us,
+            np.concatenate([records.rows for records in several]),
+            tuple(chain.from_iterable(records.lines for records in several)),
+            tuple(chain.from_iterable(records.findings for records in several)),
         )
 
     def dump(self) -> dict[str, Any]:

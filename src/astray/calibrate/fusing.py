@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astray.baseline.fusion import WEIGHT, fuse
+from astray.baseline.layout import STATISTICS
 from astray.baseline.rehearsal import KINDS
 from astray.calibrate.ended import Folds, Quantised
 from astray.calibrate.trees import (
@@ -192,6 +193,15 @@ class Fusion:
         only = np.zeros((1, len(bits)), np.uint16)
         odds = self._judged(only, bits[:, None], np.array([fold], np.uint8))[1]
         return _shares(bits, fold, self.experts, odds)
+
+
+def compile_experts() -> None:
+    """Compile, or load, what teaching experts and asking them needs."""
+    real = np.zeros((FOLDS * REAL_MIN, len(STATISTICS)), np.float32)
+    folds = np.arange(len(real), dtype=np.uint8) % FOLDS
+    kinds = np.zeros(FOREIGN_MIN, np.int32)
+    experts = teach(real, folds, real[:FOREIGN_MIN], kinds, len(real))
+    Fusion(experts, len(STATISTICS)).shares(real[0], 0)
 
 
 def _shares(

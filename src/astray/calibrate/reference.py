@@ -113,7 +113,7 @@ class AgeReference:
         self, past: NDArray[Any], attacks: NDArray[Any], fusion: Fusion, ever: int
     ) -> None:
         self.past, self.attacks, self.fusion, self.ever = past, attacks, fusion, ever
-        levels, folds = past["statistic"], folds_of(past)
+        levels, folds = np.ascontiguousarray(past["statistic"]), folds_of(past)
         self._columns = np.arange(levels.shape[1])
         self._bits = np.zeros((levels.shape[1], LEVELS + 1), np.float32)
         own = np.zeros_like(self._bits)

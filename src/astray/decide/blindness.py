@@ -163,7 +163,7 @@ class Blindness:
 
     def _rows_of(self, keys: Ids) -> NDArray[np.int64]:
         rows = np.empty(len(keys), np.int64)
-        rows_of_keys(self._index, keys, rows)
+        rows_of_keys(self._index, np.ascontiguousarray(keys), rows)
         return rows
 
     def turn(self, first_us: int) -> list[Silence]:
@@ -197,7 +197,8 @@ class Blindness:
         back = rows[self._table["state"][rows] != FINE]
         found = self._over(back, window_us, Over.BACK)
         self._table["state"][back] = FINE
-        learn(self._table, rows, seen["source"], giving, window_us, int(hour_of(window_us)))
+        sources = np.ascontiguousarray(seen["source"])
+        learn(self._table, rows, sources, giving, window_us, int(hour_of(window_us)))
         return [*found, *self._masses_over(window_us)]
 
     def _judge(self, giving: Ids, window_us: int) -> list[Silence]:

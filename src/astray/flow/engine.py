@@ -17,6 +17,7 @@ from astray.baseline.judging import compile_judging
 from astray.baseline.part import part_of, windows_of
 from astray.baseline.settings import shard_settings
 from astray.baseline.shard import Shard
+from astray.calibrate.fusing import compile_experts
 from astray.compiled import CACHE, COMPLETE, INTERPRETED
 from astray.config import load_config
 from astray.decide.decider import Decider
@@ -69,7 +70,7 @@ def compile_scanner() -> None:
 
 def compile_shard() -> None:
     """Compile, or load, what a shard and a decider need."""
-    config = load_config()
+    config = load_config(overrides={"events": {"shards": 1}})  # whose windows a decider follows
     events = [
         Event(ts_us=hours * _HOUR_US, agent="a", action="b", resources=("c",), session=session)
         for hours, session in ((9, "s"), (10, "t"), (30, "s"))
@@ -82,7 +83,9 @@ def compile_shard() -> None:
     shard = Shard(0, shard_settings(config, lowest_limits(config)), ["warm-up"])
     part = part_of(0, decoded, np.arange(len(rows)), windows_of(decoded, _HOUR_US))
     records = shard.assess(part)
+    shard.dump()
     compile_judging(shard.memory)
+    compile_experts()
     Decider(config).decide([*records, *shard.open_sessions()])
 
 
