@@ -11,7 +11,7 @@ COPY src src
 COPY models models
 # Bytecode and kernels are made here: where the image runs, its root is read-only.
 RUN uv pip install --compile-bytecode --python /opt/astray/bin/python '.[postgres]'
-RUN /opt/astray/bin/python -c "from astray.flow.engine import compile_kernels; compile_kernels()"
+RUN /opt/astray/bin/python -c "from astray.flow.kernels import compile_kernels; compile_kernels()"
 
 FROM python:3.12.12-slim-bookworm
 # The kernels are found under the settings they were compiled with.

@@ -19,10 +19,11 @@ from confluent_kafka import Consumer, TopicPartition
 from astray.config import Config, load_config
 from astray.flow.counters import Counters
 from astray.flow.dataflow import build_flow
-from astray.flow.engine import compile_kernels, run_flow
+from astray.flow.engine import run_flow
 from astray.flow.kafka.connecting import connect
 from astray.flow.kafka.link import Link
 from astray.flow.kafka.topics import consuming
+from astray.flow.kernels import compile_kernels
 from astray.flow.reading import Reading
 from astray.flow.sinks import Calling, Collector, RejectsFile
 from astray.flow.sources import Sources

@@ -20,7 +20,7 @@ from astray.baseline.shard import Shard
 from astray.config import load_config
 from astray.decide.limits import lowest_limits
 from astray.events import Chunk, decode
-from astray.flow.engine import compile_kernels
+from astray.flow.kernels import compile_kernels
 from harness import made_stream, report, timed
 
 _FLEETS = {100: 10.0, 1_000: 5.0, 10_000: 1.0}

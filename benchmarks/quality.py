@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from astray.flow.engine import compile_kernels
+from astray.flow.kernels import compile_kernels
 from detection.card import card
 from detection.jobs import Job, done, jobs, placed
 from detection.targets import rows_of

@@ -16,7 +16,8 @@ import orjson
 from astray.config import load_config
 from astray.flow.counters import Counters
 from astray.flow.dataflow import build_flow
-from astray.flow.engine import compile_kernels, run_flow
+from astray.flow.engine import run_flow
+from astray.flow.kernels import compile_kernels
 from astray.flow.reading import Reading
 from astray.flow.sinks import Calling, Collector, RejectsFile
 from astray.flow.sources import Sources

@@ -2,7 +2,7 @@
 
 import pytest
 
-from astray.flow.engine import compile_kernels
+from astray.flow.kernels import compile_kernels
 
 
 @pytest.fixture(scope="session", autouse=True)

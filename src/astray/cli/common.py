@@ -13,7 +13,7 @@ from astray.cli.screen import Screen
 from astray.errors import AstrayError, ConfigError
 from astray.events import Reason
 from astray.flow.counters import Counters
-from astray.flow.engine import compile_kernels, kernels_are_ready
+from astray.flow.kernels import compile_kernels, kernels_are_ready
 from astray.flow.stopping import asked_to_stop
 from astray.flow.verdicts import FileVerdicts
 

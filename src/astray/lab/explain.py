@@ -23,7 +23,8 @@ from astray.events import Decoded, Event, clock, parse_line
 from astray.flow.beginning import Beginning
 from astray.flow.counters import Counters
 from astray.flow.dataflow import build_flow
-from astray.flow.engine import compile_kernels, run_flow
+from astray.flow.engine import run_flow
+from astray.flow.kernels import compile_kernels
 from astray.flow.reading import Reading
 from astray.flow.sinks import Calling, RejectsFile
 from astray.flow.sources import Sources

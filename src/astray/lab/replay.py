@@ -15,7 +15,8 @@ from astray.decide.decision import Decision
 from astray.detectors.models import check_detectors
 from astray.flow.counters import Counters
 from astray.flow.dataflow import build_flow
-from astray.flow.engine import compile_kernels, run_flow
+from astray.flow.engine import run_flow
+from astray.flow.kernels import compile_kernels
 from astray.flow.naming import check_sources
 from astray.flow.reading import Reading
 from astray.flow.sinks import Calling, Collector, RejectsFile

@@ -1,4 +1,4 @@
-"""The engine: what it compiles before a run is all that the run needs."""
+"""What is compiled before a run is all that the run needs."""
 
 import subprocess
 import sys
@@ -11,7 +11,8 @@ from numba.core.dispatcher import Dispatcher
 from astray.config import load_config
 from astray.flow.counters import Counters
 from astray.flow.dataflow import build_flow
-from astray.flow.engine import compile_kernels, run_flow
+from astray.flow.engine import run_flow
+from astray.flow.kernels import compile_kernels
 from astray.flow.reading import Reading
 from astray.flow.sinks import Calling, Collector, RejectsFile
 from astray.flow.sources import Sources
