@@ -115,6 +115,7 @@ def test_two_processes_decide_what_one_does(tmp_path, receiver, parts, expected)
     receiver.deliveries.clear()
 
 
+@pytest.mark.slow
 def test_when_one_is_asked_to_stop_all_do(tmp_path, receiver, parts):
     """A process that gets SIGTERM tells the others; nobody hangs, and state is whole."""
     site = Site(tmp_path / "site", receiver)

@@ -66,6 +66,7 @@ def test_the_decisions_of_a_run_are_explained_from_the_state_before_it(begun, go
         assert (told["model"], told["config"]) == (decision["model"], decision["config"])
 
 
+@pytest.mark.slow
 def test_the_same_bytes_are_printed_every_time(begun, gone_on):
     """By another process, and from another place of the same state."""
     _, taken = gone_on

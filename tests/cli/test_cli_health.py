@@ -238,6 +238,7 @@ def test_a_loop_that_is_stuck_is_seen_from_outside(receiver, tmp_path):
     assert re.fullmatch(r"has not turned for \d+ s", said["loop"])
 
 
+@pytest.mark.slow
 def test_a_restarted_run_knows_its_agents_at_once(receiver, tmp_path):
     """What was restored is there before the first event, and counters begin at zero."""
     with Site(tmp_path, receiver) as site:

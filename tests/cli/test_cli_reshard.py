@@ -147,6 +147,7 @@ def test_there_and_back_deciders_and_places_are_the_same_to_the_byte(first):
         )
 
 
+@pytest.mark.slow
 def test_what_is_killed_leaves_nothing_that_looks_whole(first):
     """Killed while it writes: the new directory is not there, or whole; the old one is as it was."""
     old = fingerprints(first / "recovery")

@@ -187,6 +187,7 @@ def killed(site: Site, data: bytes, kills: int, generator: random.Random) -> Non
         file.write(data[ends[-1] :])
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_twice_comes_to_the_same(scene, tmp_path):
     """Killed at any moment and started again, a run decides, knows and sends the same."""
     site = Site(tmp_path, scene.receiver.url)

@@ -90,6 +90,7 @@ def test_what_was_carried_elsewhere_goes_on_as_it_would_have(first, fleet, tmp_p
     assert decisions(second / "cases.db") == decisions(first / "cases.db")
 
 
+@pytest.mark.slow
 def test_what_was_killed_is_exported_as_a_run_would_find_it(fleet, tmp_path):
     """The last whole epoch counts; what was begun after it is read again, as after any crash."""
     first = folder_with(tmp_path / "first", fleet[: len(fleet) // 2])

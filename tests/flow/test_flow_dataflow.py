@@ -218,7 +218,7 @@ class Crashing(FixedPartitionedSource, StatefulSourcePartition):
 
 
 # A run takes a quarter of a second, an example several of them.
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(
     aborts=st.lists(st.integers(0, 30), min_size=1, max_size=4),
     interval_s=st.sampled_from([0.0, 0.01, 10.0]),

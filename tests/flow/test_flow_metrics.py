@@ -463,6 +463,7 @@ def test_without_recovery_there_are_no_snapshots():
     assert site.value("astray_sessions_opened_total") == 12.0
 
 
+@pytest.mark.slow
 def test_metrics_can_be_read_while_the_run_counts(tmp_path):
     """Whoever scrapes all the time breaks nothing, and sees no counter fall."""
     site, done = Site(), threading.Event()

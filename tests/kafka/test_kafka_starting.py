@@ -165,6 +165,7 @@ def test_a_secret_in_the_wrong_place_is_not_repeated():
     )
 
 
+@pytest.mark.slow
 def test_a_broker_that_does_not_answer_is_named():
     """Nobody listens: a sentence after some seconds, and no stack of librdkafka's."""
     with socket.create_server(("127.0.0.1", 0)) as server:

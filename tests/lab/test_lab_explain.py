@@ -155,7 +155,7 @@ def test_random_events_are_explained_with_their_live_scores(lived):
     assert len(lived.scores) > 100
     beginning = beginning_of([str(lived.path)])
 
-    for event_id in lived.ids(24, 1):
+    for event_id in lived.ids(6, 1):
         check(lived, beginning, event_id)
 
 

@@ -108,6 +108,7 @@ def recording(tmp_path_factory):
     return Recording(folder / "events.jsonl", folder / "labels.jsonl")
 
 
+@pytest.mark.slow
 def test_processes_measure_what_a_replay_does(recording):
     """What a worker brings back is what a replay in this process gives, trial by trial."""
     done = []

@@ -96,6 +96,7 @@ def test_law_11_memory_has_a_ceiling(seed):
     assert (1 << memory.sessions["run_bits"].max()) <= _CAPS["session_pages_max"]
 
 
+@pytest.mark.slow
 def test_a_longer_flood_takes_no_more_memory():
     """Four times the stream: the same number of bytes, within what the last sessions left."""
     short, long = new_shard(_CONFIG), new_shard(_CONFIG)

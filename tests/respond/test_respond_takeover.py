@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from astray.decide.decision import Decision
 from astray.respond import Dispatcher, DispatcherThread, Endpoint, RetryPolicy, WebhookOutbox
 from astray.respond.dispatcher import TIMEOUTS_MAX
@@ -249,6 +251,7 @@ HOST = textwrap.dedent("""
 """)
 
 
+@pytest.mark.slow
 def test_of_three_processes_the_leading_one_is_killed(postgres: str) -> None:
     """All that the three recorded arrives; what was under way bears its id when it is repeated."""
     secret = f"whsec_{base64.b64encode(SECRET.key).decode()}"

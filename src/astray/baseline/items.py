@@ -61,7 +61,8 @@ _NONE = np.uint64(0)
 
 
 @inner
-def _weight_of(pages: Pages, table: Any, item: int, window: Any) -> float:
+def weight_of(pages: Pages, table: Any, item: int, window: Any) -> float:
+    """Return what an item weighs for the owner of a table, as of the window."""
     return weight_at(pages, find(pages, table, item)) / window["weight"]
 
 
@@ -76,12 +77,22 @@ def _rate(owner: Any, parent: Any, age: int, channel: int, window: Any) -> float
 
 
 @inner
-def likeness(pages: Pages, agent: Any, group: Any, window: Any, channel: int, item: int) -> float:
-    """Return how much more typical of its group than of the agent an item is, in bits."""
+def likeness(
+    pages: Pages,
+    agent: Any,
+    group: Any,
+    window: Any,
+    channel: int,
+    item: int,
+    of_agent: float,
+) -> float:
+    """Return how much more typical of its group than of the agent an item is, in bits.
+
+    `of_agent` is what the item weighs for the agent.
+    """
     place = mass_place(channel)
     weight = window["weight"]
-    of_agent = _weight_of(pages, agent, item, window)
-    of_group = _weight_of(pages, group, mass_of(item), window)
+    of_group = weight_of(pages, group, mass_of(item), window)
     agent_mass = float64(agent["mass"][place]) / weight
     group_mass = float64(group["mass"][place]) / weight
     if channel == HOUR:
@@ -117,7 +128,7 @@ def _new_item(
         found["level"] = 1
         further = peer_bits(found["peer_rate"], rate, session["items_new_to_peers"][channel])
         session["items_new_to_peers"][channel] += 1
-        if _weight_of(pages, fleet, item, window) <= settings["known_weight"]:
+        if weight_of(pages, fleet, item, window) <= settings["known_weight"]:
             found["level"] = 2
             fleet_rate = _rate(fleet, fleet, int64(1), channel, window)
             further += peer_bits(
@@ -153,12 +164,13 @@ def _see(
         return 0.0
     leaf = add(pages, session, item, settings["session_bits_max"], math.inf)
     set_note(pages, leaf, channel)
+    of_agent = weight_of(pages, agent, item, window)
     if channel < COMPARED_CHANNELS:
-        bits = likeness(pages, agent, group, window, channel, item)
+        bits = likeness(pages, agent, group, window, channel, item, of_agent)
         set_weight(pages, leaf, bits)
         session["likeness"][channel] += bits
     session["items"][channel] += 1
-    if _weight_of(pages, agent, item, window) > settings["known_weight"]:
+    if of_agent > settings["known_weight"]:
         return 0.0
     return _new_item(session, agent, group, fleet, pages, settings, window, channel, item, found)
 

@@ -12,7 +12,7 @@ from astray.baseline.evidence import (
     predictive,
     tail_bits,
 )
-from astray.baseline.items import likeness
+from astray.baseline.items import likeness, weight_of
 from astray.baseline.layout import (
     BURST,
     BYTES,
@@ -96,9 +96,25 @@ def raise_statistics(session: Any, ranks: Ranks) -> bool:
         )
         place = FIRST_TOTAL + total
         statistic[place] = max(bits, float64(statistic[place]))
+    return _have_risen(session) and _is_rare(session, ranks)
+
+
+@inner
+def _have_risen(session: Any) -> bool:
+    """Return whether a statistic has left its bin: most events change none."""
+    risen = 0
+    for place in range(len(session["statistic"])):  # without a break: vector instructions
+        now = bin_of(place, float64(session["statistic"][place]))
+        risen += 1 if now > session["bin"][place] else 0
+    return risen > 0
+
+
+@inner
+def _is_rare(session: Any, ranks: Ranks) -> bool:
+    """Note the bins of the statistics; return whether one that is rare has risen."""
     rare = False
-    for place in range(len(statistic)):
-        bin_now = bin_of(place, float64(statistic[place]))
+    for place in range(len(session["statistic"])):
+        bin_now = bin_of(place, float64(session["statistic"][place]))
         if bin_now > session["bin"][place]:
             session["bin"][place] = bin_now
             rare = rare or ranks[session["age"], place, bin_now] >= _RARE_BITS
@@ -157,4 +173,7 @@ def begin(
     _expect_totals(session, agent, group, window)
     hour = fingerprint(int64(HOUR), np.uint64(hour_of(ts_us)))
     set_note(pages, add(pages, session, hour, settings["session_bits_max"], math.inf), int64(HOUR))
-    session["statistic"][RHYTHM] = likeness(pages, agent, group, window, int64(HOUR), hour)
+    of_agent = weight_of(pages, agent, hour, window)
+    session["statistic"][RHYTHM] = likeness(
+        pages, agent, group, window, int64(HOUR), hour, of_agent
+    )
