@@ -25,7 +25,7 @@ from astray.flow.steps import Context
 from harness import made_stream, report, timed
 from plain_flow import run_plain
 
-_AGENTS, _DAYS = 1000, 6.0
+_AGENTS, _DAYS = 10_000, 1.0
 _PLAIN_EVENTS = 60_000
 _GOAL = (
     "at least 150,000 events/s or 0.12 of orjson.loads alone over the same lines, "
