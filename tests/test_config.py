@@ -494,6 +494,7 @@ def test_a_policy_inherits_neither_name_nor_match():
         ({"sink": {"kafka": {"alerts": "a"}}}, False, True),
         ({"health": {"listen": "127.0.0.1:9464"}}, False, False),
         ({"blindness": {"silent_after_s": 60.0}}, False, False),
+        ({"review": {"false_per_million": 1.0}}, False, False),
     ],
     ids=lambda value: ".".join(value) or "nothing" if isinstance(value, dict) else str(value),
 )  # fmt: skip
@@ -522,6 +523,7 @@ def test_every_section_is_in_the_hashes_that_concern_it():
         "sink",
         "health",
         "blindness",
+        "review",
     }
 
     assert set(Config.model_fields) == scoring | acting

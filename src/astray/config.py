@@ -106,6 +106,12 @@ class Blindness(_Section):
     false_per_million: Annotated[float, Field(gt=0, le=100_000)]
 
 
+class Review(_Section):
+    """When somebody is asked to look at an agent that has changed."""
+
+    false_per_million: Annotated[float, Field(ge=0, le=100_000)]
+
+
 class Threshold(_Section):
     """A score, or the false ones per million sessions that are accepted."""
 
@@ -225,6 +231,7 @@ class Config(_Section):
     learning: Learning
     reference: Reference
     blindness: Blindness
+    review: Review
     default_policy: Policy
     policy: Annotated[tuple[Policy, ...], Field(max_length=POLICIES_MAX - 1), Array] = ()
     detector: Detectors = ()
@@ -269,7 +276,7 @@ class Config(_Section):
     @property
     def config_hash(self) -> str:
         """Return a hash of all that decisions about sessions could depend on."""
-        return self._hash(set(type(self).model_fields) - {"health", "blindness"})
+        return self._hash(set(type(self).model_fields) - {"health", "blindness", "review"})
 
     def _hash(self, sections: set[str]) -> str:
         sections = sections if self.detector else sections - {"detector"}

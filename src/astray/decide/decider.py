@@ -25,7 +25,9 @@ from astray.config import Config
 from astray.config_detectors import Detector
 from astray.decide.blindness import Blindness
 from astray.decide.decision import Decision
+from astray.decide.drift import Drift
 from astray.decide.limits import lowest_limits, possibly_beyond
+from astray.decide.review import Review
 from astray.decide.rules import Candidate, Rules
 from astray.decide.silence import Silence
 from astray.detectors.panel import Panel
@@ -38,6 +40,7 @@ _LIKE_MIN = 0.5
 _KIND = "decider"
 _BLINDNESS = "blindness:"
 _DETECTORS = "detectors:"
+_DRIFT = "drift:"
 
 SCORED = np.dtype(
     [
@@ -60,13 +63,14 @@ class Ruling:
     """What came of some records: decisions, and for measuring every ranked session.
 
     `lines` has an element per row of `scored`: the bytes of the event it stood at. `silences`
-    are those that have begun or ended.
+    are those that have begun or ended, `reviews` what people are asked to look at.
     """
 
     decisions: list[Decision] = field(default_factory=list)
     scored: list[NDArray[Any]] = field(default_factory=list)
     lines: list[bytes] = field(default_factory=list)
     silences: list[Silence] = field(default_factory=list)
+    reviews: list[Review] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,7 @@ class Decider:
     def __init__(self, config: Config) -> None:
         self.rules = Rules(config)
         self.blindness = Blindness(config)
+        self.drift = Drift(config)
         self.panel = Panel(config.detector, config.learning.suspicious_bits)
         self.audit: Callable[[Ranked], None] | None = None
         self._detectors = config.detector
@@ -112,6 +117,7 @@ class Decider:
         for records in incoming:
             if records.shown is not None:
                 self.blindness.show(records.window_us, records.shown)
+                self.drift.show(records.shown)
                 continue
             self._shard_window_us[records.shard] = records.window_us
             self._held.append(records)
@@ -122,6 +128,7 @@ class Decider:
                 return ruling
             self._window_us = min([reached_us, *(held.window_us for held in self._held)])
             ruling.silences.extend(self.blindness.turn(self._window_us))
+            ruling.reviews.extend(self.drift.turn(self._window_us))
             self.panel.turn(self._window_us)
             for reference in self._references.values():
                 reference.turn()
@@ -153,6 +160,7 @@ class Decider:
         scores, certified = _scores(n), _scores(counted)
         live = rows["row"] >= 0
         self.panel.note(rows[~live], n[~live])
+        self.drift.note(rows[~live], n[~live])
         lines = [records.lines[place] for place in places.tolist()]
         worth = live & ((scores >= self.rules.floor_score) | possibly_beyond(rows, self._lowest))
         ended, sessions = (~live).tolist(), rows["session"].tolist()
@@ -220,10 +228,11 @@ class Decider:
 
     @property
     def size_bytes(self) -> int:
-        """The memory that references, rhythms and what waits take; any thread may ask."""
+        """The memory that all it remembers and what waits take; any thread may ask."""
         held = sum(int(records.rows.nbytes) for records in list(self._held))
         references = list(self._references.values())
-        return held + self.blindness.size_bytes + sum(each.size_bytes for each in references)
+        others = self.blindness.size_bytes + self.drift.size_bytes
+        return held + others + sum(each.size_bytes for each in references)
 
     def dump(self) -> bytes:
         """Return everything the decider knows as bytes."""
@@ -236,6 +245,8 @@ class Decider:
         arrays |= {f"held{place}": held.rows for place, held in enumerate(waiting)}
         blindness, rhythms = self.blindness.dump()
         arrays |= {f"{_BLINDNESS}{name}": array for name, array in rhythms.items()}
+        drift, followed = self.drift.dump()
+        arrays |= {f"{_DRIFT}{name}": array for name, array in followed.items()}
         detectors, learnt = self.panel.dump()
         arrays |= {f"{_DETECTORS}{name}": array for name, array in learnt.items()}
         meta = {
@@ -246,6 +257,7 @@ class Decider:
             "open": self.rules.dump(),
             "breaker": self.rules.breaker.dump(),
             "blindness": blindness,
+            "drift": drift,
         }
         if detectors:
             meta["detectors"] = detectors
@@ -270,6 +282,8 @@ class Decider:
         decider.rules.breaker.load(meta["breaker"])
         rhythms = {name.removeprefix(_BLINDNESS): arrays[name] for name in arrays}
         decider.blindness.load(meta.get("blindness", {}), rhythms)  # older dumps have none
+        followed = {name.removeprefix(_DRIFT): arrays[name] for name in arrays}
+        decider.drift.load(meta.get("drift", {}), followed)
         learnt = {name.removeprefix(_DETECTORS): arrays[name] for name in arrays}
         decider.panel.load(meta.get("detectors", {}), learnt)
         return decider

@@ -240,7 +240,8 @@ class Decide(StatefulBatchLogic[Records, Ruling, bytes | None]):
     def on_batch(self, values: list[Records]) -> tuple[list[Ruling], bool]:
         """Decide about records; called by the engine."""
         ruling = self._decider.decide(values)
-        return [ruling] if ruling.scored or ruling.silences else [], self.RETAIN
+        is_news = ruling.scored or ruling.silences or ruling.reviews
+        return [ruling] if is_news else [], self.RETAIN
 
     def snapshot(self) -> bytes | None:
         """Return the decider's state; called by the engine at the end of every epoch."""
