@@ -340,7 +340,7 @@ def test_a_store_on_postgresql_gets_the_tables_of_verdicts_when_it_is_migrated(
     Store.open(postgres).close()
     new = asked(postgres, query)
     for statement in (
-        "DROP TABLE verdicts, audit",
+        "DROP TABLE verdicts, audit, reviews",
         "DROP INDEX alerts_of_case, suspensions_of_decision",
         "DELETE FROM numbers WHERE name IN ('verdicts', 'audit')",
         "UPDATE meta SET value = '3' WHERE key = 'schema_version'",

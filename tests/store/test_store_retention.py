@@ -481,7 +481,7 @@ def test_the_audit_of_before_is_kept_by_the_migration(tmp_path: Path) -> None:
         right(store)
     connection = sqlite3.connect(path)
     connection.executescript(
-        "DROP INDEX alerts_of_case; DROP INDEX suspensions_of_decision;"
+        "DROP INDEX alerts_of_case; DROP INDEX suspensions_of_decision; DROP TABLE reviews;"
         "UPDATE meta SET value = '4' WHERE key = 'schema_version'"
     )
     connection.close()

@@ -23,6 +23,7 @@ from astray.store.schema import (
     cases,
     decisions,
     deliveries,
+    reviews,
     silences,
     suspensions,
     verdicts,
@@ -199,13 +200,17 @@ def in_force(told: list[dict[str, Any]]) -> str:
 
 def _case(connection: Connection, case_id: str) -> tuple[RowMapping | None, Outcome]:
     """Return the case of a session, or why there is none."""
-    query = select(cases, silences.c.kind).outerjoin(
-        silences, cases.c.case_id == silences.c.case_id
+    is_review = reviews.c.case_id.is_not(None).label("is_review")
+    query = (
+        select(cases, silences.c.kind, is_review)
+        .outerjoin(silences, cases.c.case_id == silences.c.case_id)
+        .outerjoin(reviews, cases.c.case_id == reviews.c.case_id)
     )
     row = connection.execute(query.where(cases.c.case_id == case_id)).mappings().first()
     if row is None:
         return None, Outcome.NO_CASE
-    return (row, Outcome.DONE) if row["kind"] is None else (None, Outcome.NO_SESSION)
+    has_session = row["kind"] is None and not row["is_review"]
+    return (row, Outcome.DONE) if has_session else (None, Outcome.NO_SESSION)
 
 
 def _about(connection: Connection, case: RowMapping) -> Mapping[str, Any]:

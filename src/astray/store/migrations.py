@@ -88,10 +88,20 @@ def _remove_what_is_old(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+def _keep_reviews(connection: Connection) -> None:
+    connection.exec_driver_sql(
+        """CREATE TABLE reviews (
+            case_id TEXT NOT NULL, body TEXT NOT NULL,
+            PRIMARY KEY (case_id), FOREIGN KEY (case_id) REFERENCES cases (case_id)
+        )"""
+    )
+
+
 MIGRATIONS: Final[Sequence[Migration]] = (
     _number_decisions_and_hold_deliveries,
     _keep_silences,
     _keep_verdicts,
     _remove_what_is_old,
+    _keep_reviews,
 )
 """The steps from `OLDEST` on, one for each version; the last leads to `SCHEMA_VERSION`."""

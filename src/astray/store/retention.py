@@ -48,6 +48,7 @@ from astray.store.schema import (
     cases,
     decisions,
     deliveries,
+    reviews,
     silences,
     suspensions,
     verdicts,
@@ -75,6 +76,7 @@ _OF_CASES: Final = (
     audit,
     decisions,
     silences,
+    reviews,
     cases,
 )
 """The tables with rows of a case, each before those that its rows refer to."""
@@ -229,10 +231,15 @@ def _remember(connection: Connection, gone: Sequence[Row[Any]]) -> None:
     """Keep the time of the latest event of cases of sessions that go.
 
     A silence has no decision that could come again; its times may be those of the wall clock.
+    Nor has a review.
     """
-    silent = set(_having(connection, silences.c.case_id, [row.case_id for row in gone]))
+    ids = [row.case_id for row in gone]
+    others = {
+        *_having(connection, silences.c.case_id, ids),
+        *_having(connection, reviews.c.case_id, ids),
+    }
     known_us = mark(connection, REMOVED_UNTIL)
-    latest_us = max((row.last_event_us for row in gone if row.case_id not in silent), default=0)
+    latest_us = max((row.last_event_us for row in gone if row.case_id not in others), default=0)
     if latest_us > known_us:
         set_mark(connection, REMOVED_UNTIL, latest_us)
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 VERSION_KEY: Final = "schema_version"
 
 
@@ -151,6 +151,13 @@ silences = Table(
     Column("ended_us", BigInteger),  # null: it lasts
     Column("ended", Words, nullable=False),  # how; empty: it lasts
     Index("silences_by_state", "ended", "kind"),
+)
+
+reviews = Table(
+    "reviews",  # cases of agents that do not behave as they used to
+    metadata,
+    Column("case_id", Words, ForeignKey("cases.case_id"), primary_key=True),
+    Column("body", Words, nullable=False),  # the whole review as JSON
 )
 
 alerts = Table(

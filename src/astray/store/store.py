@@ -6,9 +6,19 @@ from types import TracebackType
 from typing import Self
 
 from astray.decide.decision import Decision
+from astray.decide.review import Review
 from astray.decide.silence import Kind, Silence
 from astray.decide.verdict import Verdict
-from astray.store import address, delivering, judging, recording, retention, silencing, views
+from astray.store import (
+    address,
+    delivering,
+    judging,
+    recording,
+    retention,
+    reviewing,
+    silencing,
+    views,
+)
 from astray.store.database import PATIENCE_S, Database
 from astray.store.delivering import Delivery, Result
 from astray.store.judging import Act, Outcome
@@ -122,6 +132,12 @@ class Store:
     def lasting_silences(self, kind: Kind) -> list[Silence]:
         """Return the silences of a kind that are not over."""
         return self._database.read(silencing.lasting, kind)
+
+    def record_reviews(
+        self, reviews: Sequence[Review], render: reviewing.Render, now_s: float
+    ) -> list[Review]:
+        """Write what is new of reviews, a case and an alert each; return it."""
+        return self._database.write(reviewing.record_reviews, reviews, render, now_s)
 
     def alerts_after(self, sequence: int, limit: int) -> list[tuple[int, bytes]]:
         """Return the alerts recorded after the one of that number, as (number, body)."""

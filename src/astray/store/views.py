@@ -8,9 +8,11 @@ import orjson
 from sqlalchemy import Column, Connection, RowMapping, func, select
 
 from astray.decide.decision import Level
+from astray.decide.review import Review
 from astray.decide.silence import Over
 from astray.store.delivering import ROWS_MAX
 from astray.store.judging import Act, acts_of, verdicts_of
+from astray.store.reviewing import review_of
 from astray.store.schema import (
     DeliveryState,
     SuspensionState,
@@ -20,6 +22,7 @@ from astray.store.schema import (
     deliveries,
     endpoints,
     marks,
+    reviews,
     silences,
     suspensions,
 )
@@ -45,7 +48,8 @@ class Counts:
 class Case:
     """One episode of one session; `suspension` is None when none was asked for.
 
-    Or of something that has fallen silent: `silence` is its kind, and None for a session.
+    Or of something that has fallen silent: `silence` is its kind, and None for a session. Or of
+    an agent that is to be reviewed.
     """
 
     case_id: str
@@ -63,6 +67,7 @@ class Case:
     updated_s: float
     suspension: SuspensionState | None
     silence: str | None = None
+    is_review: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,8 @@ class Attempted:
 class CaseFile:
     """A case with all its decisions, in the order of their recording, and its deliveries.
 
-    `verdicts` and `acts` are what people said of it and did to it, in their order.
+    `verdicts` and `acts` are what people said of it and did to it, in their order; `review` is
+    what it asks for where it is not about a session.
     """
 
     case: Case
@@ -93,13 +99,20 @@ class CaseFile:
     deliveries: tuple[Attempted, ...]
     verdicts: tuple[dict[str, Any], ...] = ()
     acts: tuple[Act, ...] = ()
+    review: Review | None = None
 
 
 _ATTEMPTED: Final = tuple(deliveries.c[name] for name in Attempted.__slots__)
 _CASES: Final = (
-    select(cases, suspensions.c.state.label("suspension"), silences.c.kind.label("silence"))
+    select(
+        cases,
+        suspensions.c.state.label("suspension"),
+        silences.c.kind.label("silence"),
+        reviews.c.case_id.is_not(None).label("is_review"),
+    )
     .outerjoin_from(cases, suspensions, cases.c.case_id == suspensions.c.case_id)
     .outerjoin(silences, cases.c.case_id == silences.c.case_id)
+    .outerjoin(reviews, cases.c.case_id == reviews.c.case_id)
 )
 
 
@@ -146,6 +159,7 @@ def opened(connection: Connection, case_id: str) -> CaseFile | None:
         deliveries=tuple(_attempted(row) for row in connection.execute(sent).mappings()),
         verdicts=tuple(verdicts_of(connection, case_id)),
         acts=tuple(acts_of(connection, case_id)),
+        review=review_of(connection, case_id),
     )
 
 
@@ -172,9 +186,11 @@ def decisions_after(connection: Connection, sequence: int, limit: int) -> list[t
 
 
 def _of_sessions(connection: Connection) -> dict[str, int]:
-    silent = cases.outerjoin(silences, cases.c.case_id == silences.c.case_id)
-    query = select(cases.c.level, func.count()).select_from(silent)
-    rows = connection.execute(query.where(silences.c.kind.is_(None)).group_by(cases.c.level))
+    others = cases.outerjoin(silences, cases.c.case_id == silences.c.case_id).outerjoin(
+        reviews, cases.c.case_id == reviews.c.case_id
+    )
+    query = select(cases.c.level, func.count()).select_from(others).group_by(cases.c.level)
+    rows = connection.execute(query.where(silences.c.kind.is_(None), reviews.c.case_id.is_(None)))
     return {row[0]: row[1] for row in rows}
 
 
@@ -191,7 +207,8 @@ def _tally(connection: Connection, column: Column[str]) -> dict[str, int]:
 def _case(row: RowMapping) -> Case:
     state = row["suspension"]
     suspension = None if state is None else SuspensionState(state)
-    return Case(**{**row, "level": Level(row["level"]), "suspension": suspension})
+    closed = {"level": Level(row["level"]), "suspension": suspension}
+    return Case(**{**row, **closed, "is_review": bool(row["is_review"])})
 
 
 def _attempted(row: RowMapping) -> Attempted:
