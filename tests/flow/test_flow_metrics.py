@@ -63,7 +63,7 @@ METRICS = {
     "astray_webhook_breaker_open", "astray_store_up", "astray_cases", "astray_suspensions",
     "astray_deliveries", "astray_outbox_deliveries", "astray_outbox_oldest_seconds",
     "astray_webhook_disabled", "astray_silences", "astray_webhook_attempts_total",
-    "astray_decider_state_bytes", "astray_store_removed_rows_total",
+    "astray_decider_state_bytes", "astray_store_removed_rows_total", "astray_reviews_total",
 }  # fmt: skip
 
 LABELS = {

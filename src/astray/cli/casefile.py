@@ -38,11 +38,16 @@ def show_cases(cases: Iterable[Case]) -> None:
     table = Table(*_COLUMNS, box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for case in cases:
         cells = (
-            case.case_id, _at(case.updated_s), case.silence or case.level, f"{case.score:.1f}",
+            case.case_id, _at(case.updated_s), _kind(case), f"{case.score:.1f}",
             case.suspension or "-", case.agent or "-", case.session or "-",
         )  # fmt: skip
         table.add_row(*(Text(printable(cell)) for cell in cells))
     output().print(table)
+
+
+def _kind(case: Case) -> str:
+    """Return what a case is about where it is not a session, otherwise how bad that is."""
+    return "review" if case.is_review else case.silence or case.level
 
 
 def show_case(file: CaseFile) -> None:
@@ -55,6 +60,8 @@ def show_case(file: CaseFile) -> None:
 def _lines(file: CaseFile) -> Iterator[str]:
     case = file.case
     whose = f"session {case.session} of {case.agent}" if case.session else case.silence or ""
+    if file.review is not None:
+        whose = f"{file.review.title}: {file.review.sentence}"
     yield f"{case.case_id}: {case.level}, score {case.score:.2f}, 1 in {round(case.n):,}"
     yield f"{whose}{f' of tenant {case.tenant}' if case.tenant else ''}".strip()
     yield f"events {iso(case.first_event_us)} to {iso(case.last_event_us)}"

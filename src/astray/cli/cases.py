@@ -44,7 +44,7 @@ _MICROS = 1_000_000
 
 _REFUSED = {
     Outcome.NO_CASE: "there is no such case in the case store",
-    Outcome.NO_SESSION: "a case of something that fell silent: there is no session to judge",
+    Outcome.NO_SESSION: "a case of no session: there is none to judge",
     Outcome.IN_FORCE: "has a verdict already: take it back first, with `undo`",
     Outcome.NOT_IN_FORCE: "has no such verdict in force that could be taken back",
     Outcome.SUSPENDED: "its suspension has been asked for already",

@@ -83,6 +83,7 @@ class Counters:
     reaching: dict[float, int] = field(default_factory=dict)
     decisions: Counter[str] = field(default_factory=Counter)
     withheld: Counter[str] = field(default_factory=Counter)
+    reviews: int = 0
     removed: Counter[str] = field(default_factory=Counter)
     snapshots: Snapshots = field(default_factory=Snapshots)
     shards: dict[int, Watched] = field(default_factory=dict)

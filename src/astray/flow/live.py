@@ -12,9 +12,11 @@ from pathlib import Path
 
 from astray.alerts.blindness import silence_finding
 from astray.alerts.ocsf import finding, undelivered
+from astray.alerts.review import review_finding
 from astray.baseline.judgement import Judgement
 from astray.config import Config, Webhook
 from astray.decide.decider import Ruling
+from astray.decide.review import Review
 from astray.detectors.models import check_detectors
 from astray.errors import AstrayError, ConfigError
 from astray.flow.alerting import Alerts
@@ -233,6 +235,8 @@ class _Record:
             ruling.silences, silence_finding, time.time()
         ):
             self._alerts.wake()
+        if ruling.reviews:
+            self._ask(ruling.reviews)
         if not ruling.decisions:
             return
         decisions = self._past.judged(ruling.decisions)
@@ -243,6 +247,12 @@ class _Record:
                 self._counters.withheld[decision.withheld] += 1
         if self._dispatcher and any(decision.suspends for decision in fresh):
             self._dispatcher.wake()
+        if fresh:
+            self._alerts.wake()
+
+    def _ask(self, reviews: Sequence[Review]) -> None:
+        fresh = self._store.record_reviews(reviews, review_finding, time.time())
+        self._counters.reviews += len(fresh)
         if fresh:
             self._alerts.wake()
 

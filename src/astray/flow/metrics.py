@@ -171,7 +171,7 @@ class Metrics(Collector):
         )
         yield _gauge(
             "astray_decider_state_bytes",
-            "Bytes of memory that references, rhythms and sessions that wait to be ranked take.",
+            "Bytes of memory that references, rhythms, agents' latest ranks and what waits take.",
             sum(one.size_bytes for one in list(self.counters.deciders)),
         )
 
@@ -250,6 +250,12 @@ class Metrics(Collector):
             "Suspensions that were withheld, by reason.",
             "reason",
             _filled(self.counters.withheld, (why for why in Withheld if why)),
+        )
+
+        yield _count(
+            "astray_reviews",
+            "Reviews of agents that do not behave as they used to, new to the case store.",
+            self.counters.reviews,
         )
 
     def _webhooks(self) -> Iterator[Metric]:
