@@ -132,6 +132,23 @@ def attacked_fleet(folder: Path, days: float = 4.0) -> bytes:
     return events.read_bytes()
 
 
+CHANGE_US = 1_767_571_200_000_000 + 55 * 3_600_000_000
+"""2026-01-07T07:00:00Z, when an agent of `changing_fleet` begins to do other things."""
+
+
+def changing_fleet() -> bytes:
+    """Return the lines of three days of eight agents, of which bot-0 changes for good."""
+    generator, hour_us = random.Random(1), 3_600_000_000
+    events = []
+    for hour, number, step in itertools.product(range(-55, 20), range(8), range(3)):
+        what = generator.randrange(4)
+        action = f"new-{what}-{hour}-{step}" if number == 0 and hour >= 0 else f"do-{what}"
+        ts_us = CHANGE_US + hour * hour_us + number * 60_000_000 + step * 1_000_000
+        session = f"s{hour}"
+        events.append(Event(ts_us, f"bot-{number}", action, session, session_end=step == 2))
+    return lines(events)
+
+
 def lines(events: Iterable[Event]) -> bytes:
     """Return events as lines."""
     return b"".join(encode_event(event) + b"\n" for event in events)

@@ -1,35 +1,15 @@
 """`astray run` on an agent that changes for good: a review beside the alerts, once."""
 
-import random
-
 import orjson
 import pytest
 
-from astray.events import Event
-from running import alerts, complaints, invoked, lines, rows
-
-_HOUR_US = 3_600_000_000
-_START_US = 1_767_571_200_000_000
-"""2026-01-05T00:00:00Z, a Monday."""
-
-_HOURS, _CHANGE = 75, 55
+from running import CHANGE_US, alerts, changing_fleet, complaints, invoked, rows
 
 
 @pytest.fixture
 def changed(tmp_path):
     """Return a folder with a fleet of which one agent does other things from an hour on."""
-    generator = random.Random(1)
-    events = []
-    for hour in range(_HOURS):
-        for number in range(8):
-            for step in range(3):
-                what = generator.randrange(4)
-                other = number == 0 and hour >= _CHANGE
-                action = f"new-{what}-{hour}-{step}" if other else f"do-{what}"
-                ts_us = _START_US + hour * _HOUR_US + number * 60_000_000 + step * 1_000_000
-                name = f"bot-{number}"
-                events.append(Event(ts_us, name, action, f"s{hour}", session_end=step == 2))
-    (tmp_path / "events.jsonl").write_bytes(lines(events))
+    (tmp_path / "events.jsonl").write_bytes(changing_fleet())
     return tmp_path
 
 
@@ -66,7 +46,7 @@ def test_an_agent_that_changes_has_a_case_that_people_can_read(changed):
     (told,) = [orjson.loads(line) for line in (changed / "alerts.jsonl").read_bytes().splitlines()]
     assert [orjson.loads(body) for body in alerts(changed / "cases.db")] == [told]
     assert review["agent"] == "bot-0"
-    assert review["since_us"] == _START_US + _CHANGE * _HOUR_US
+    assert review["since_us"] == CHANGE_US
     assert (told["finding_info"]["uid"], told["finding_info"]["title"]) == (case, "Review bot-0")
     assert rows(changed / "cases.db", "SELECT * FROM decisions") == []
 

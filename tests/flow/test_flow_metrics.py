@@ -144,6 +144,13 @@ def test_metrics_keep_to_the_rules(accept, parse, site):
     assert page.content_type.startswith(accept.split(";")[0] or "text/plain; version=")
 
 
+def test_reviews_are_counted(site):
+    """As many as were new to the case store."""
+    site.counters.reviews = 3
+
+    assert site.value("astray_reviews_total") == 3
+
+
 def labels_by_metric(site):
     """Return the labels of every metric, those that Prometheus adds among them."""
     page = site.page("")

@@ -1,0 +1,71 @@
+"""Reviews through a live run: each once, also when the stream is read again, and counted."""
+
+import orjson
+import pytest
+
+from astray.config import load_config
+from astray.flow.live import Live
+from astray.store import Store
+from running import changing_fleet
+
+_SECTIONS = {
+    "default_policy": {"alert": {"score": 120.0}, "suspend": {"score": 120.0}},
+    "review": {"false_per_million": 100.0},
+}
+
+
+@pytest.fixture
+def events(tmp_path):
+    """Return a file of which one agent does other things from an hour on."""
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(changing_fleet())
+    return path
+
+
+def run(events, recovery="state", **sections):
+    """Run to the end of the file; return the run, and the alerts it has shown."""
+    folder, shown = events.parent, []
+    store = {"store": {"url": f"sqlite:///{folder}/cases.db"}}
+    config = load_config(overrides={**_SECTIONS, **store, **sections})
+    live = Live(config, [str(events)], folder / recovery, show=shown.append)
+    live.run()
+    return live, [orjson.loads(body) for body in shown]
+
+
+def test_a_review_is_shown_and_counted(events):
+    """It is an alert like any other for those who watch."""
+    live, shown = run(events)
+
+    assert live.counters.reviews == 1
+    assert [finding["finding_info"]["title"] for finding in shown] == ["Review bot-0"]
+    assert live.counters.decisions == {}
+
+
+def test_who_reads_the_stream_again_is_not_asked_again(events):
+    """With another recovery directory all comes as before, and the store knows it."""
+    run(events)
+    live, shown = run(events, "another state")
+
+    with Store.open(f"sqlite:///{events.parent}/cases.db") as store:
+        cases = store.cases(10)
+    assert (live.counters.reviews, shown) == (0, [])
+    assert [(case.agent, case.is_review, case.alerts) for case in cases] == [("bot-0", True, 1)]
+
+
+def test_a_review_goes_on_over_a_restart(events):
+    """What the first half has told is remembered by the second: there is one and the same."""
+    whole = events.read_bytes().splitlines(keepends=True)
+    half = len(whole) * 57 // 75
+    run(events)
+    with Store.open(f"sqlite:///{events.parent}/cases.db") as store:
+        before = [case.case_id for case in store.cases(10)]
+    (events.parent / "cases.db").unlink()
+    events.write_bytes(b"".join(whole[:half]))
+
+    first, _ = run(events, "halves")
+    events.write_bytes(b"".join(whole))
+    second, _ = run(events, "halves")
+
+    with Store.open(f"sqlite:///{events.parent}/cases.db") as store:
+        assert [case.case_id for case in store.cases(10)] == before
+    assert (first.counters.reviews, second.counters.reviews) == (0, 1)
