@@ -165,6 +165,21 @@ def test_tenants_are_asked_apart():
     assert {review.tenant for review in told} == {"a", "b"}
 
 
+def test_many_are_many_of_one_tenant():
+    """However their agents are mixed, each tenant has one review of its own."""
+    crew, tenants = names(AT_ONCE_MAX + 1), ("a", "b")
+    fleets = [Fleet() for _ in tenants]
+    fleets[1].drift = fleets[0].drift
+    for hour in range(82):
+        for fleet, tenant in zip(fleets, tenants, strict=True):
+            fleet.hour += 1
+            fleet.show(crew, tenant)
+            fleet.end(crew, [ODD if hour >= 70 else fleet.ordinary(crew[0])] * len(crew))
+        fleets[0].turn()
+
+    assert [(r.tenant, r.count) for _, r in fleets[0].reviews] == [("a", 21), ("b", 21)]
+
+
 def test_who_has_no_name_yet_is_asked_about_when_it_has():
     """A name is read from a line; nothing is lost meanwhile."""
     fleet, crew = Fleet(), names(1)
