@@ -7,10 +7,11 @@ from astray import blob
 from astray.baseline.activity import Activity
 from astray.config import load_config
 from astray.decide import drift as module
+from astray.decide.decider import Decider
 from astray.decide.drift import AGENTS_MAX, AT_ONCE_MAX, NAMES_MAX, WAITING_MAX, Drift
 from astray.events import Event
 from core import decoded
-from made import HOUR_US, START_US, ended_rows
+from made import HOUR_US, START_US, ended_rows, records_of, row_of
 
 FIRST_US = START_US - 1000 * HOUR_US
 
@@ -195,6 +196,19 @@ def test_who_has_no_name_yet_is_asked_about_when_it_has():
     fleet.live(1, crew)
 
     assert (before, fleet.asked()) == ([], [(83, "agent-00")])
+
+
+def test_only_sessions_that_have_ended_count():
+    """How a session stands while it runs is no session more."""
+    decider = Decider(load_config(overrides={"events": {"shards": 1}}))
+    event = Event(FIRST_US, "agent", "act", session="s")
+
+    def waiting(*, ended):
+        decider.decide([records_of(0, FIRST_US, (event, row_of(event, ended=ended)))])
+        return len(decider.drift.dump()[1]["waiting"])
+
+    assert (waiting(ended=False), waiting(ended=False)) == (0, 0)
+    assert waiting(ended=True) == 1
 
 
 def test_it_can_be_switched_off():
