@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from astray.config import load_config
-from astray.flow.engine import compile_kernels
+from astray.flow.kernels import compile_kernels
 from astray.lab.simulate import Recording, SimulationOptions, simulate
 from detection.drift import DAY_MS, Course, change_roles, course_of, roll_out, settled_agents
 from harness import report
