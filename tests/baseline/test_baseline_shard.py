@@ -9,7 +9,7 @@ from astray.baseline.layout import NOVELTY_LARGEST, TOTALS
 from astray.baseline.shard import Shard
 from astray.errors import StateError
 from astray.events import Event
-from core import feed, new_shard, small_config
+from core import Core, feed, new_shard, small_config
 from strategies import NOW_US
 
 _HOUR_US = 3_600_000_000
@@ -139,3 +139,21 @@ def test_tenants_share_nothing():
     (beside_row,) = _ended(feed(beside, [last]))[-1:]
 
     assert np.array_equal(alone_row["statistic"][:6], beside_row["statistic"][:6])
+
+
+@pytest.mark.parametrize("batch", [1, 60])
+def test_the_first_hour_of_1970_is_like_any_other(batch):
+    """Who counts time from nothing is learnt from its first moment on, in all its windows."""
+    early = [
+        _event(number * 120_000_000, f"s{number}", "ledger", session_end=True)
+        for number in range(60)
+    ]
+
+    shard, core = new_shard(_CONFIG), Core(_CONFIG)
+    found = _ended(feed(shard, early, batch))
+    rulings = core.feed(early, batch)
+
+    assert len(found) == 60
+    assert int(shard.memory.agents["sessions"].sum()) == 60
+    assert shard.window_us == _HOUR_US
+    assert sum(int((~some["live"]).sum()) for ruling in rulings for some in ruling.scored) == 60

@@ -38,9 +38,12 @@ class Part:
 
 
 def windows_of(decoded: Decoded, length_us: int) -> NDArray[np.int64]:
-    """Return the window of each event of a chunk: time never runs back within one."""
+    """Return the window of each event of a chunk: time never runs back within one.
+
+    A window is called by its first moment. 0 is none, so that of 1970 begins a moment later.
+    """
     reached_us = np.maximum.accumulate(decoded.rows["ts_us"])
-    return reached_us - reached_us % length_us
+    return np.asarray(np.maximum(reached_us - reached_us % length_us, 1), np.int64)
 
 
 def part_of(
