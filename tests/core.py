@@ -6,14 +6,15 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from astray.baseline.judgement import Judgement
-from astray.baseline.part import Part, part_of, windows_of
+from astray.baseline.part import NO_TAGS, Part, part_of, windows_of
 from astray.baseline.records import Records
 from astray.baseline.settings import shard_settings
 from astray.baseline.shard import Shard
 from astray.config import Config, load_config
 from astray.decide.decider import Decider, Ruling
-from astray.decide.limits import lowest_limits
+from astray.decide.limits import lowest_limits, tag_patterns
 from astray.events import Chunk, Decoded, Event, decode, encode_event
+from astray.flow.tagging import Tagger
 from strategies import NOW_US
 
 SOURCE = "source"
@@ -35,10 +36,11 @@ def decoded(events: Iterable[Event], source: str = SOURCE) -> Decoded:
     return decode(Chunk(source, 0, lines), NOW_US)
 
 
-def part_for(shard: Shard, chunk: Decoded, order: np.ndarray) -> Part:
+def part_for(shard: Shard, chunk: Decoded, order: np.ndarray, tagger: Tagger | None = None) -> Part:
     """Return the part of a chunk that is a shard's."""
     window_us = windows_of(chunk, shard.settings.window_us)
-    return part_of(shard.number, chunk, order, window_us)
+    tags = NO_TAGS if tagger is None else tagger.tags(chunk)
+    return part_of(shard.number, chunk, order, window_us, tags)
 
 
 def feed(shard: Shard, events: Sequence[Event], batch: int | None = None) -> list[Records]:
@@ -71,6 +73,7 @@ class Core:
         self.config = config
         self.shards = [new_shard(config, number) for number in range(config.events.shards)]
         self.decider = Decider(config)
+        self._tagger = Tagger(tag_patterns(config))
 
     def feed(self, events: Sequence[Event], batch: int | None = None) -> list[Ruling]:
         """Feed events, and return the rulings."""
@@ -88,7 +91,7 @@ class Core:
         records: list[Records] = []
         for shard in self.shards:
             order = np.flatnonzero(shard_of == shard.number)
-            records += shard.assess(part_for(shard, chunk, order))
+            records += shard.assess(part_for(shard, chunk, order, self._tagger))
         return self.decider.decide(records)
 
     def dump(self) -> list[bytes]:

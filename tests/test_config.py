@@ -449,11 +449,11 @@ def test_mistakes_of_the_command_line_have_no_file():
 
 
 def test_there_are_as_many_policies_as_there_is_room_for_tags():
-    """Two bits of 64 for each, the default policy's among them."""
+    """Two bits for each, the default policy's among them, below those of what is sensitive."""
     policies = [{"name": f"p{number}"} for number in range(POLICIES_MAX)]
 
-    assert len(load_config(overrides={"policy": policies[:-1]}).policies) == POLICIES_MAX == 64 // 2
-    with pytest.raises(ConfigError, match="policy: array should have at most 31 items"):
+    assert len(load_config(overrides={"policy": policies[:-1]}).policies) == POLICIES_MAX == 62 // 2
+    with pytest.raises(ConfigError, match="policy: array should have at most 30 items"):
         load_config(overrides={"policy": policies})
 
 
@@ -482,6 +482,8 @@ def test_a_policy_inherits_neither_name_nor_match():
         ({"learning": {"suspicious_bits": 5.0}}, True, True),
         ({"reference": {"sessions_max": 40_000}}, True, True),
         ({"detector": [{"name": "a", "model": "x"}]}, True, True),
+        ({"sensitive": {"actions": []}}, False, False),
+        ({"sensitive": {"resources": ["prod/*"]}}, True, True),
         ({"default_policy": {"mode": "observe"}}, False, True),
         ({"policy": [{"name": "a"}]}, False, True),
         ({"webhook": [WEBHOOK]}, False, True),
@@ -509,7 +511,9 @@ def test_hashes_change_when_and_only_when_they_should(changes, model, config):
 
 def test_every_section_is_in_the_hashes_that_concern_it():
     """A section that is added later is thought of: it is in one list or the other."""
-    scoring = {"events", "sessions", "baseline", "learning", "reference", "detector"}
+    scoring = {
+        "events", "sessions", "baseline", "learning", "reference", "detector", "sensitive",
+    }  # fmt: skip
     acting = {
         "default_policy",
         "policy",

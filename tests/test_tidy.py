@@ -38,7 +38,8 @@ _ASIDE = {"alerts": "decide", "testing": "respond"}
 """Rooms beside the row, and the room up to which they may reach."""
 
 _COMMON = {
-    "blob", "compiled", "config", "config_detectors", "config_kafka", "config_store", "errors",
+    "blob", "compiled", "config", "config_detectors", "config_evidence", "config_kafka",
+    "config_store", "errors",
 }  # fmt: skip
 """What every room may import."""
 

@@ -17,6 +17,7 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from astray.config_detectors import Detectors
+from astray.config_evidence import Sensitive
 from astray.config_kafka import Sink, Source
 from astray.config_store import Store
 from astray.errors import ConfigError
@@ -32,8 +33,8 @@ Timeout = Annotated[float, Field(gt=0, le=60)]
 Expiry = Annotated[float, Field(gt=0, le=86_400)]
 Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+")]
 
-POLICIES_MAX = 32
-"""The default one among them: a session's tags have two bits for each (`decide.limits`)."""
+POLICIES_MAX = 31
+"""The default one among them: an event's tags have two bits for each (`decide.limits`)."""
 
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):([0-9]{1,5})")
@@ -230,6 +231,7 @@ class Config(_Section):
     baseline: Baseline
     learning: Learning
     reference: Reference
+    sensitive: Sensitive
     blindness: Blindness
     review: Review
     default_policy: Policy
@@ -271,7 +273,7 @@ class Config(_Section):
     @property
     def model_hash(self) -> str:
         """Return a hash of what scores depend on."""
-        return self._hash({"events", "sessions", "baseline", "learning", "reference", "detector"})
+        return self._hash(set(_OF_SCORES))
 
     @property
     def config_hash(self) -> str:
@@ -280,10 +282,14 @@ class Config(_Section):
 
     def _hash(self, sections: set[str]) -> str:
         sections = sections if self.detector else sections - {"detector"}
+        sections = sections if self.sensitive.is_given else sections - {"sensitive"}
         dumped = self.model_dump(mode="json", include=sections)
         return hashlib.sha256(orjson.dumps(dumped, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
+_OF_SCORES = (
+    "events", "sessions", "baseline", "learning", "reference", "detector", "sensitive",
+)  # fmt: skip
 _OWN = ("name", "match")
 """What a policy does not inherit."""
 

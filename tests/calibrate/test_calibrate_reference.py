@@ -265,7 +265,9 @@ def test_beyond_the_reference_n_grows_as_its_tail_falls():
     past = ended_rows(rng.exponential(1.0, (60, WIDTH)).tolist())
     past["start_us"] = np.linspace(START_US, START_US + DAY_US, 60)
     reference = reference_of(past)
-    standing = ended_rows([[9.0] * 3 + [level / 4] for level in range(16)])
+    standing = ended_rows(
+        [[9.0] * many + [level / 4] for many in range(3, 6) for level in range(16)]
+    )
 
     n, certified, bits = reference.rank(standing)
     fused = np.sqrt((bits.astype(float) ** 2).sum(axis=1))
@@ -347,6 +349,10 @@ def test_a_foreign_state_is_refused():
         Reference.load(foreign, 100)
 
 
+_RARELY = np.linspace(0.0, 0.02, WIDTH - 18)
+"""What is 0 in most sessions, or in all: evidence that has to be configured, and such."""
+
+
 def _exchangeable(rng, count):
     """Return normal sessions: each statistic with a distribution of its own, some dependent."""
     common = rng.normal(size=count)
@@ -369,6 +375,7 @@ def _exchangeable(rng, count):
         rng.poisson(0.02, count) * 7.0,
         rng.choice([0.0, 5.0], count),
         rng.exponential(0.5, count),
+        *(rng.binomial(1, share, count) * rng.exponential(9.0, count) for share in _RARELY),
     ]
     return np.column_stack(columns)
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from astray.baseline.buffers import RECORD
+from astray.baseline.layout import SENSITIVE_BIT
 from astray.config import POLICIES_MAX, load_config
 from astray.decide.decision import Level, Withheld
 from astray.decide.limits import (
@@ -150,7 +151,7 @@ def test_a_limit_of_one_policy_does_not_touch_agents_of_another():
 
 
 def test_tags_have_room_for_the_last_policy():
-    """The default policy's tags are the highest of 64 bits, where there are as many policies."""
+    """The default policy's tags are the highest two, where there are as many policies."""
     policies = [
         {"name": f"p{number}", "match": {"agents": ["x"]}} for number in range(POLICIES_MAX - 1)
     ]
@@ -159,7 +160,7 @@ def test_tags_have_room_for_the_last_policy():
     patterns = tag_patterns(config)
     decision = decided(config, tags=1 << patterns["resource"][-1][0])
 
-    assert patterns["resource"][-1][0] == 63
+    assert patterns["resource"][-1][0] == SENSITIVE_BIT - 2
     assert decision.reason == "forbidden_resources"
 
 

@@ -354,6 +354,23 @@ def test_its_own_detectors_work_too():
     assert restored.score_one(odd) == detector.score_one(odd)
 
 
+def test_what_is_sensitive_counts_for_it_too():
+    """A new action that its configuration tags is odder than one that it does not."""
+    usual = {"agent": "bot", "action": "read", "session_end": True}
+    days = [usual if number % 7 else usual | {"action": f"try-{number}"} for number in range(400)]
+    norm = {"reference": {"rehearsals": 0}}
+    plain = Detector(norm, 3600.0)
+    tagging = Detector(norm | {"sensitive": {"actions": ["iam.*"]}}, 3600.0)
+    for detector in (plain, tagging):
+        for x in days:
+            detector.learn_one(x)
+
+    odd, other = usual | {"action": "iam.grant"}, usual | {"action": "try-x"}
+
+    assert tagging.score_one(odd) > plain.score_one(odd) + 0.05
+    assert plain.score_one(odd) == plain.score_one(other) == tagging.score_one(other)
+
+
 def test_a_configuration_that_is_none_is_told_at_once(tmp_path):
     """With all its problems, when the detector is made."""
     file = tmp_path / "astray.toml"

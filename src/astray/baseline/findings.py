@@ -26,12 +26,12 @@ class Findings:
 
     def keep(self, evidence: NDArray[Any], decoded: Decoded) -> None:
         """Keep the evidence (rows of `buffers.EVIDENCE`) found in a chunk."""
-        for number, row, place, channel, level, bits, rate, peer_rate in evidence.tolist():
+        for number, row, place, channel, level, bits, rate, peer_rate, marks in evidence.tolist():
             kept = self._kept.get(number, ())
             if len(kept) == FINDINGS_MAX and bits <= kept[-1].bits:
                 continue
             line = _short(decoded.line(row))
-            found = Finding(bits, channel, level, place, rate, peer_rate, line)
+            found = Finding(bits, channel, level, place, rate, peer_rate, line, marks)
             ordered = sorted((*kept, found), key=_bits, reverse=True)
             self._kept[number] = tuple(ordered[:FINDINGS_MAX])
 

@@ -14,6 +14,7 @@ from astray.baseline.layout import (
     NOVELTY_PLACE,
     NOVELTY_RESOURCE,
     RHYTHM,
+    SENSITIVE,
     STATISTICS,
 )
 from astray.compiled import float64, inner
@@ -22,8 +23,12 @@ FAMILIES = ("novelty", "impersonation", "totals", "rhythm")
 FAMILY_OF = np.searchsorted(
     [IMPERSONATION, FIRST_TOTAL, RHYTHM], np.arange(len(STATISTICS)), side="right"
 )
+FAMILY_OF[SENSITIVE] = 0
 """For every statistic, the place of its family: statistics that look at the same thing."""
 
+
+NAMED = (SENSITIVE,)
+"""Statistics of what the operator has given a name."""
 
 WEIGHT = np.ones(len(STATISTICS))
 WEIGHT[[NOVELTY_RESOURCE, NOVELTY_PLACE]] = 0.0

@@ -198,6 +198,7 @@ def _item(
         found["number"] = session["number"]
         found["row"] = row
         found["place"] = place
+        found["marks"] = 0
         counters[EVIDENCE_USED] += 1
     if channel == ACTION:
         session["statistic"][NOVELTY_ACTION] += bits
@@ -278,8 +279,8 @@ def add_items(
     evidence: NDArray[Any],
     counters: NDArray[np.int64],
     row: int,
-) -> None:
-    """Add what an event does, to what and for whom, to its session."""
+) -> float:
+    """Add what an event does, to what and for whom, to its session; return its evidence."""
     bits = 0.0
     action = event["action"]
     pairs = (
@@ -307,3 +308,4 @@ def add_items(
     session["statistic"][NOVELTY_SUM] += bits
     largest = float64(session["statistic"][NOVELTY_LARGEST])
     session["statistic"][NOVELTY_LARGEST] = max(bits, largest)
+    return bits

@@ -49,6 +49,7 @@ STATISTICS = (
     "impersonation_transition",
     *TOTALS,
     "rhythm",
+    "sensitive",
 )
 (
     NOVELTY_LARGEST,
@@ -63,6 +64,16 @@ STATISTICS = (
 ) = range(9)
 FIRST_TOTAL = IMPERSONATION + COMPARED_CHANNELS
 RHYTHM = FIRST_TOTAL + len(TOTALS)
+SENSITIVE = RHYTHM + 1
+
+# ---- tags: what patterns say of an event, a bit each ----------------------------------------
+SENSITIVE_BIT = 63
+SENSITIVE_TAG = np.uint64(1 << SENSITIVE_BIT)
+FORBIDDEN_TAGS = np.uint64((1 << (SENSITIVE_BIT - 1)) - 1)
+"""The others: two for each policy."""
+
+SENSITIVE_MARK = 1
+"""In what is kept of something new: the event was sensitive."""
 
 # ---- keys of what has no name ---------------------------------------------------------------
 UNGROUPED = np.uint64(0x756E67726F757065)
@@ -126,6 +137,7 @@ ATOM = np.dtype(
         ("count", np.float32),
         ("resource_count", np.int32),
         ("outcome", np.int32),
+        ("is_sensitive", np.int32),
     ]
 )
 """An event as it is played again."""

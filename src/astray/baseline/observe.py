@@ -28,11 +28,14 @@ from astray.baseline.layout import (
     DENIALS,
     EVENTS,
     FLEET,
+    FORBIDDEN_TAGS,
     IMPLICIT,
     SEEN_MAX,
+    SENSITIVE_TAG,
     UNGROUPED,
 )
 from astray.baseline.learning import fused_bits, learn, ranked_bits, units_of
+from astray.baseline.marking import add_sensitive
 from astray.baseline.memory import AGENTS, GROUPS, SESSIONS, Memory
 from astray.baseline.pages import release, used_pages
 from astray.baseline.ranking import age_class
@@ -293,16 +296,20 @@ def _observe_event(
     session_row = _session_row(memory, settings, event, agent_row)
     session, agent = memory.sessions[session_row], memory.agents[agent_row]
     group = memory.groups[agent["parent"]]
-    add_items(
+    told = int64(memory.counters[EVIDENCE_USED])
+    bits = add_items(
         session, event, resources, agent, group, memory.groups[group["parent"]], memory.pages,
         settings, memory.window[0], memory.evidence, memory.counters, row,
     )  # fmt: skip
+    if tags & SENSITIVE_TAG != _NONE:
+        add_sensitive(session, bits, memory.evidence, memory.counters, told)
     if settings["rehearsals"] > 0:
-        remember(memory.counters, session, event, resources)
+        remember(memory.counters, session, event, resources, tags)
     add_totals(session, event)
     agent["last_us"] = max(agent["last_us"], event["ts_us"])
-    tagged = tags & ~session["tags"] != _NONE
-    session["tags"] |= tags
+    forbidden = tags & FORBIDDEN_TAGS
+    tagged = forbidden & ~session["tags"] != _NONE
+    session["tags"] |= forbidden
     rare = raise_statistics(session, memory.ranks)
     if rare:  # ranked only now: most events change nothing that is rare
         rare = fused_bits(session, memory.ranks, scratch) >= settings["report_bits"]

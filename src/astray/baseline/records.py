@@ -16,7 +16,8 @@ class Finding(NamedTuple):
 
     `channel`, `level` are places in `layout.CHANNELS`, `layout.LEVELS`; `place` tells which
     of the line's resources it is (-1: none); `rate` and `peer_rate` are how often agent and
-    peers meet something new on the channel, per distinct item of a session.
+    peers meet something new on the channel, per distinct item of a session; `marks` are those of
+    the event (`layout.SENSITIVE_MARK`).
     """
 
     bits: float
@@ -26,6 +27,10 @@ class Finding(NamedTuple):
     rate: float
     peer_rate: float
     line: bytes
+    marks: int = 0
+
+
+_LINE = Finding._fields.index("line")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +94,14 @@ class Records:
 
 def dump_findings(findings: Iterable[Finding]) -> list[Any]:
     """Return findings as JSON; lines are text, as whatever has become an event is UTF-8."""
-    return [(*finding[:-1], finding.line.decode()) for finding in findings]
+    return [
+        (*finding[:_LINE], finding.line.decode(), *finding[_LINE + 1 :]) for finding in findings
+    ]
 
 
 def load_findings(dumped: Iterable[Any]) -> tuple[Finding, ...]:
     """Return the findings of a dump."""
-    return tuple(Finding._make((*rest, line.encode())) for *rest, line in dumped)
+    return tuple(
+        Finding._make((*found[:_LINE], found[_LINE].encode(), *found[_LINE + 1 :]))
+        for found in dumped
+    )

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from astray.baseline.buffers import EVIDENCE_USED
 from astray.baseline.items import add_items
 from astray.baseline.layout import ATOM_RESOURCES, ATOMS_MAX
+from astray.baseline.marking import add_sensitive
 from astray.baseline.pages import Pages
 from astray.baseline.ranking import Ranks
 from astray.baseline.session import add_totals, raise_statistics
@@ -53,6 +54,7 @@ _PEERS = 0.5
 _INJECTED_MAX = 3
 _NEW_SOURCE = 0.7
 _NEW_ACTION = 0.4
+_SENSITIVE = 0.5
 _ENUMERATED_MIN, _ENUMERATED_MORE = 8.0, 32.0
 _ENUMERATED_GAP_US = 200_000
 _LARGER_BITS_MIN, _LARGER_BITS_MORE = 2.0, 8.0
@@ -73,7 +75,7 @@ def draw(seed: np.uint64, number: int) -> float:
 
 
 @inner
-def keep_atom(session: Any, event: Any, resources: NDArray[Any]) -> None:
+def keep_atom(session: Any, event: Any, resources: NDArray[Any], is_sensitive: int) -> None:
     """Remember one of a session's first events."""
     used = int64(session["atoms_used"])
     if used >= ATOMS_MAX:
@@ -84,6 +86,7 @@ def keep_atom(session: Any, event: Any, resources: NDArray[Any]) -> None:
     atom["bytes"] = event["bytes"]
     atom["count"] = event["count"]
     atom["outcome"] = event["outcome"]
+    atom["is_sensitive"] = is_sensitive
     atom["gap_us"] = max(event["ts_us"] - session["last_us"], 0)
     count = min(int64(event["resource_count"]), int64(ATOM_RESOURCES))
     atom["resource_count"] = count
@@ -172,6 +175,7 @@ def _misuse(session: Any, donor: Any, seed: np.uint64, plan: NDArray[Any]) -> in
         if _is_touched(seed, place, own):
             other = donor["atoms"][int64(draw(seed, 64 + place) * theirs)]
             plan[place]["resource_count"] = other["resource_count"]
+            plan[place]["is_sensitive"] |= other["is_sensitive"]
             for at in range(ATOM_RESOURCES):
                 plan[place]["resource"][at] = other["resource"][at]
                 plan[place]["pattern"][at] = other["pattern"][at]
@@ -204,6 +208,7 @@ def _break_new_ground(session: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
             _set_resource(plan[place], mix(seed, np.uint64(place)), far)
             if draw(seed, 128 + place) < _NEW_ACTION:
                 plan[place]["action"] = mix(seed, np.uint64(1000 + place))
+                plan[place]["is_sensitive"] |= int64(draw(seed, 384 + place) < _SENSITIVE)
     return used
 
 
@@ -293,10 +298,12 @@ def play(
         resources[place]["pattern"] = atom["pattern"][place]
         resources[place]["place"] = atom["place"][place]
     used = counters[EVIDENCE_USED]
-    add_items(
+    bits = add_items(
         pseudo, event, resources, agent, group, fleet, pages, settings, window, evidence,
         counters, int64(0),
     )  # fmt: skip
     counters[EVIDENCE_USED] = used  # nobody is told
+    if settings["sensitive"] > 0 and atom["is_sensitive"] > 0:
+        add_sensitive(pseudo, bits, evidence, counters, int64(used))
     add_totals(pseudo, event)
     raise_statistics(pseudo, ranks)

@@ -18,7 +18,7 @@ from astray.baseline.buffers import (
     RECENT_DONORS_USED,
     REHEARSED_PER_MILLION,
 )
-from astray.baseline.layout import ATOMS_MAX
+from astray.baseline.layout import ATOMS_MAX, SENSITIVE_TAG
 from astray.baseline.memory import Memory
 from astray.baseline.pages import release
 from astray.baseline.rehearsal import (
@@ -44,13 +44,17 @@ _SESSIONS = 4096
 
 _SHARE_MIN = 1 / 32
 _MILLION = 1e6
-_SEVERAL = np.uint64(0)
+_SEVERAL = _NONE = np.uint64(0)
 _HIGH = np.uint64(56)
 
 
 @inner
 def remember(
-    counters: NDArray[np.int64], session: Any, event: Any, resources: NDArray[Any]
+    counters: NDArray[np.int64],
+    session: Any,
+    event: Any,
+    resources: NDArray[Any],
+    tags: np.uint64,
 ) -> None:
     """Remember an event of a session that is chosen for rehearsals: its first event tells."""
     if session["rows"] == 0:
@@ -59,7 +63,7 @@ def remember(
         is_chosen = draw(seed, int64(0)) * _MILLION < counters[REHEARSED_PER_MILLION]
         session["is_rehearsed"] = 1 if is_chosen else 0
     if session["is_rehearsed"] > 0:
-        keep_atom(session, event, resources)
+        keep_atom(session, event, resources, int64(tags & SENSITIVE_TAG != _NONE))
 
 
 @inner

@@ -51,6 +51,7 @@ def shard_settings(config: Config, limits: Mapping[str, float]) -> ShardSettings
         "quarantine_bits": config.learning.quarantine_score * _BITS_PER_SCORE,
         "report_bits": _REPORT_BITS,
         "evidence_bits": _EVIDENCE_BITS,
+        "sensitive": config.sensitive.is_given,
         **limits,
     }.items():
         loop[name] = value

@@ -3,9 +3,10 @@
 An expert per kind of rehearsed attack tells such sessions from real ones (`trees`); the fused
 number is the soft maximum of their log odds and a little of their sum: strong where one kind
 is very likely, and where several are. A little of the norm of the bits goes on where trees,
-which know nothing beyond what they were taught, have nothing more to say. It is learnt without
-a label, from the tenant's own stream, and says which kind a session looks like. Until there
-are enough sessions of both sorts it is the Euclidean norm of the bits.
+which know nothing beyond what they were taught, have nothing more to say, and a little of what
+the operator has named speaks for itself: no rehearsal knows what matters to people. It is learnt
+without a label, from the tenant's own stream, and says which kind a session looks like. Until
+there are enough sessions of both sorts it is the Euclidean norm of the bits.
 
 The sessions that an expert has learnt from look tamer to it than new ones do, and the rank
 among them would promise too much. So there are two sets of experts, each taught by one half
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from astray.baseline.fusion import WEIGHT, fuse
+from astray.baseline.fusion import NAMED, WEIGHT, fuse
 from astray.baseline.layout import STATISTICS
 from astray.baseline.rehearsal import KINDS
 from astray.calibrate.ended import Folds, Quantised
@@ -36,7 +37,7 @@ from astray.calibrate.trees import (
     odds_in,
     sieve,
 )
-from astray.compiled import compiled, inner, int64
+from astray.compiled import compiled, float64, inner, int64
 
 FOLDS = 2
 REAL_MIN = 48
@@ -53,6 +54,7 @@ _REAL_MAX = 3000
 _FOREIGN_MAX = 600
 _SUM_SHARE = 0.1
 _NORM_SHARE = 0.1
+_NAMED_SHARE = 0.1
 
 Bits = NDArray[np.float32]
 
@@ -155,6 +157,8 @@ def fuse_all(
                 odds[kind] = odds_in(open_, leaves[fold, kind], kind * leaves.shape[2])
                 total += odds[kind]
             fused[row] = _soft_maximum(odds) + _SUM_SHARE * total + _NORM_SHARE * norm
+            for statistic in NAMED:
+                fused[row] += _NAMED_SHARE * float64(bits[statistic])
 
 
 class Fusion:
@@ -219,6 +223,7 @@ def _shares(
             of_kind = np.zeros(len(bits))
             explain(seen, experts.splits[fold, kind], experts.values[fold, kind], of_kind)
             told += (likeness[kind] + _SUM_SHARE) * of_kind
+        told[list(NAMED)] += _NAMED_SHARE * bits[list(NAMED)]
         told = np.maximum(told, 0.0)
         parts = told if told.sum() > 0.0 else parts
     total = parts.sum()

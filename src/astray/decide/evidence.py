@@ -32,6 +32,8 @@ from astray.baseline.layout import (
     PRINCIPAL,
     RESOURCE,
     RHYTHM,
+    SENSITIVE,
+    SENSITIVE_MARK,
     SOURCE,
     STATISTICS,
     TOTALS,
@@ -143,6 +145,7 @@ def evidence_of(
         *_likeness(record, bits, shares, event),
         *_totals(record, bits, shares, event),
         *_rhythm(record, bits, shares, event),
+        *_sensitive(bits, shares, findings, event),
         *_detected(detectors, bits, shares, event),
     ]
     return _whole(sorted(found, key=_weight), event)
@@ -288,6 +291,32 @@ def _rhythm(
         share=float(shares[RHYTHM]),
         event_ids=(),
         sentence=f"{event.agent} began this session {seen}, when it is rarely active",
+    )
+
+
+def _sensitive(
+    bits: NDArray[np.float32],
+    shares: NDArray[np.float64],
+    findings: Sequence[Finding],
+    event: Event,
+) -> Iterator[Evidence]:
+    """Tell of the sensitive event that was most surprising."""
+    marked = [finding for finding in findings if finding.marks & SENSITIVE_MARK]
+    known = parse_line(marked[0].line, _ANY_TIME_US) if marked else None
+    item, seen, ids = "", "something", tuple[str, ...]()
+    if isinstance(known, Event):
+        touched = known.resources[max(marked[0].place, 0) :][:1]
+        item, seen, ids = known.action, " on ".join((known.action, *touched)), _ids(known)
+    yield Evidence(
+        channel="sensitive",
+        item=item,
+        level="agent",
+        seen=seen,
+        usual="not what it usually does",
+        bits=float(bits[SENSITIVE]),
+        share=float(shares[SENSITIVE]),
+        event_ids=ids,
+        sentence=f"{event.agent} did {seen}, which is sensitive and not what it usually does",
     )
 
 

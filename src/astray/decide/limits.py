@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from astray.baseline.layout import BYTES, DENIALS, EVENTS
+from astray.baseline.layout import BYTES, DENIALS, EVENTS, SENSITIVE_BIT
 from astray.config import Config, Limits
 from astray.decide import wording
 from astray.decide.decision import Evidence
@@ -53,8 +53,12 @@ def lowest_limits(config: Config) -> dict[str, float]:
 
 
 def tag_patterns(config: Config) -> dict[str, list[tuple[int, Any]]]:
-    """Return, per field, the tag bit and pattern of every policy that forbids something."""
+    """Return, per field, the tag bit and pattern of what is sensitive or some policy forbids."""
     found: dict[str, list[tuple[int, Any]]] = {"action": [], "resource": []}
+    sensitive = config.sensitive
+    for field, globs in (("action", sensitive.actions), ("resource", sensitive.resources)):
+        if globs:
+            found[field].append((SENSITIVE_BIT, any_of(globs)))
     for place, policy in enumerate(config.policies):
         for field, globs in (
             ("action", policy.limits.forbidden_actions),

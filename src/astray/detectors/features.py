@@ -45,6 +45,7 @@ def _scaled(values: NDArray[Any], most: float) -> Column:
 
 
 _BYTES = ("bytes", "largest")
+_OTHERS = (*range(FIRST_TOTAL), *range(RHYTHM, len(STATISTICS)))
 
 FEATURES: dict[str, Callable[[NDArray[Any]], Column]] = {
     **{
@@ -53,10 +54,10 @@ FEATURES: dict[str, Callable[[NDArray[Any]], Column]] = {
     },
     "seconds": _seconds,
     "failed_share": _failed_share,
-    **{STATISTICS[place]: _statistic(place) for place in (*range(FIRST_TOTAL), RHYTHM)},
+    **{STATISTICS[place]: _statistic(place) for place in _OTHERS},
 }
 """By name: what a session adds up to (`layout.TOTALS`), how long it has lasted, which part of
-its events failed or was denied, and the statistics of its novelty, likeness and hour."""
+its events failed or was denied, and the other statistics."""
 
 DEFAULT = (
     *TOTALS,

@@ -1,4 +1,4 @@
-"""Tags: which events do something that some policy forbids.
+"""Tags: which events do something that is sensitive, or that some policy forbids.
 
 Only strings can be matched against globs, and the hot path has none. So each distinct
 action and resource is looked at once, and its tag is remembered by id.
@@ -26,7 +26,7 @@ class Tagger:
         self._known: dict[tuple[bool, int], int] = {}
 
     def tags(self, decoded: Decoded) -> NDArray[np.uint64]:
-        """Return a tag per event, or no tags at all where nothing is forbidden."""
+        """Return a tag per event, or no tags at all where there are no patterns."""
         if not self._actions and not self._resources:
             return np.zeros(0, np.uint64)
         tags = np.zeros(len(decoded.rows), np.uint64)

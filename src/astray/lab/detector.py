@@ -25,10 +25,11 @@ from astray.baseline.settings import shard_settings
 from astray.baseline.shard import Shard
 from astray.config import Config, load_config
 from astray.decide.decider import Decider
-from astray.decide.limits import lowest_limits
+from astray.decide.limits import lowest_limits, tag_patterns
 from astray.detectors.models import checked
 from astray.events import Chunk, Decoded, Event, encode_event
 from astray.events.decoding import rows_of
+from astray.flow.tagging import Tagger
 from astray.lab.items import Items
 from astray.lab.standing import Onlooker
 
@@ -80,6 +81,7 @@ class Detector(AnomalyDetector):
         settings = shard_settings(self._config, lowest_limits(self._config))
         self._shard = Shard(0, settings, (_SOURCE,))
         self._decider = Decider(self._config)
+        self._tagger = Tagger(tag_patterns(self._config))
         self._onlooker = Onlooker()
 
     def score_one(self, x: Dict) -> float:
@@ -105,12 +107,16 @@ class Detector(AnomalyDetector):
         events = [self._items.events_of(x) for x in samples]
         if not events or not self._shard.window_us:  # nothing has been learnt
             return np.zeros(len(events))
-        records = [self._onlooker.standing(self._shard, *rows_of(some)) for some in events]
+        records = [self._standing(_decoded(some)) for some in events]
         found, n = np.concatenate(records), np.ones(len(records))
         for tenant in np.unique(found["tenant"]).tolist():
             places = np.flatnonzero(found["tenant"] == tenant)
             n[places], _ = self._decider.standing(found[places])
         return np.minimum(20.0 * np.log10(n), _SCORE_MAX) / _SCORE_MAX
+
+    def _standing(self, decoded: Decoded) -> NDArray[Any]:
+        tags = self._tagger.tags(decoded)
+        return self._onlooker.standing(self._shard, decoded.rows, decoded.resources, tags)
 
     def _learn(self, samples: Iterable[Dict]) -> None:
         events: list[Event] = []
@@ -122,7 +128,8 @@ class Detector(AnomalyDetector):
             return
         decoded = _decoded(events)
         window_us = windows_of(decoded, self._shard.settings.window_us)
-        part = part_of(0, decoded, np.arange(len(events)), window_us)
+        tags = self._tagger.tags(decoded)
+        part = part_of(0, decoded, np.arange(len(events)), window_us, tags)
         records = self._shard.assess(part)
         if records:
             self._decider.decide(records)

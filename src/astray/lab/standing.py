@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from astray.baseline.buffers import COUNTERS, EVIDENCE, EVIDENCE_USED, RECORD, RECORDS_USED
 from astray.baseline.index import find_row
 from astray.baseline.items import add_items
-from astray.baseline.layout import FLEET, IMPLICIT, OWNER, SESSION, UNGROUPED
+from astray.baseline.layout import FLEET, IMPLICIT, OWNER, SENSITIVE_TAG, SESSION, UNGROUPED
+from astray.baseline.marking import add_sensitive
 from astray.baseline.memory import GROUPS, Memory, with_more_pages
 from astray.baseline.pages import RUN_BITS_MAX, WAYS, used_pages
+from astray.baseline.part import NO_TAGS
 from astray.baseline.ranking import age_class
 from astray.baseline.reporting import report
 from astray.baseline.session import add_totals, begin, raise_statistics
@@ -60,7 +62,13 @@ class Onlooker:
     def __init__(self) -> None:
         self._copies = _Copies.new()
 
-    def standing(self, shard: Shard, rows: NDArray[Any], resources: NDArray[Any]) -> NDArray[Any]:
+    def standing(
+        self,
+        shard: Shard,
+        rows: NDArray[Any],
+        resources: NDArray[Any],
+        tags: NDArray[np.uint64] = NO_TAGS,
+    ) -> NDArray[Any]:
         """Return the record (of `buffers.RECORD`) of the session that these events belong to.
 
         It is scored from what has been learnt by now: no window turns, and what has fallen
@@ -69,7 +77,7 @@ class Onlooker:
         while used_pages(shard.memory.pages) + _PAGES_MARGIN > len(shard.memory.pages):
             shard.memory = with_more_pages(shard.memory)
         with np.errstate(over="ignore"):  # only the interpreted form warns
-            _stand(shard.memory, shard.settings.loop, rows, resources, self._copies)
+            _stand(shard.memory, shard.settings.loop, rows, resources, tags, self._copies)
         return self._copies.records.copy()
 
 
@@ -133,6 +141,7 @@ def _stand(
     settings: Any,
     rows: NDArray[Any],
     resources: NDArray[Any],
+    tags: NDArray[np.uint64],
     copies: _Copies,
 ) -> None:
     """Write the record of the first event's session, after all these events."""
@@ -146,10 +155,12 @@ def _stand(
     session, agent, group = copies.session[0], copies.owners[_AGENT], copies.owners[_GROUP]
     for row in range(len(rows)):
         copies.counters[EVIDENCE_USED] = 0
-        add_items(
+        bits = add_items(
             session, rows[row], resources, agent, group, copies.owners[_FLEET_OWNER],
             memory.pages, settings, memory.window[0], copies.evidence, copies.counters, row,
         )  # fmt: skip
+        if len(tags) > 0 and tags[row] & SENSITIVE_TAG != _NONE:
+            add_sensitive(session, bits, copies.evidence, copies.counters, int64(0))
         add_totals(session, rows[row])
     raise_statistics(session, memory.ranks)
     copies.counters[RECORDS_USED] = 0
