@@ -173,6 +173,48 @@ def test_an_odd_hour_reads_well(hours, when):
     assert reason.sentence == f"bot began this session {when}, when it is rarely active"
 
 
+@pytest.mark.parametrize(
+    ("silence", "usual", "sentence"),
+    [
+        (86_400.0 * 61, 86_400.0 * 3, "bot began this session after 61 days of silence; usually it is silent for 3 days at most"),
+        (3600.0 * 30, 3600.0 * 2, "bot began this session after 30 h of silence; usually it is silent for 2 h at most"),
+    ],
+    ids=["days", "hours"],
+)  # fmt: skip
+def test_a_wake_after_a_long_silence_reads_well(silence, usual, sentence):
+    """How long the agent was silent, and how long it usually is at most."""
+    logs = {"silence": np.log2(1.0 + silence), "usual_silence": np.log2(1.0 + usual)}
+
+    (reason,) = told({"dormancy": 3.0}, **logs)
+
+    assert reason.sentence == sentence
+    assert (reason.channel, reason.bits, reason.share) == ("dormancy", 3.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("marks", "sentence", "item"),
+    [
+        (1, "bot did db.read on db://b, which is sensitive and not what it usually does", "db.read"),
+        (0, "bot did something, which is sensitive and not what it usually does", ""),
+    ],
+    ids=["kept", "not kept"],
+)  # fmt: skip
+def test_what_is_sensitive_reads_well(marks, sentence, item):
+    """The sensitive event that was most surprising is told, where it has been kept."""
+    other = finding("source", bits=9.0)
+    (reason,) = [
+        reason
+        for reason in told(
+            {"sensitive": 3.0, "novelty_sum": 1.0},
+            other,
+            finding("resource", place=1)._replace(marks=marks),
+        )
+        if reason.channel == "sensitive"
+    ]
+
+    assert (reason.sentence, reason.item, reason.bits) == (sentence, item, 3.0)
+
+
 def test_a_score_divides_by_the_squares_of_its_bits():
     """Nine parts of sixteen, four and three: the weightiest first."""
     found = told({"denials": 3.0, "rhythm": 2.0, "events": np.sqrt(3)})

@@ -7,6 +7,7 @@ from astray.baseline.layout import STATISTICS, TOTALS
 SETTINGS = np.dtype(
     [
         ("idle_us", np.int64),  # a session without an event for so long has ended
+        ("half_life_us", np.int64),
         ("rows_max", np.int64),  # a longer session is cut
         ("rehearsals", np.int64),  # attacks made up per session that is chosen
         ("known_weight", np.float64),  # an item with more decayed weight is known
@@ -55,6 +56,8 @@ RECORD = np.dtype(
         ("total", np.float64, len(TOTALS)),
         ("expected", np.float32, len(TOTALS)),
         ("spread", np.float32, len(TOTALS)),
+        ("silence", np.float32),
+        ("usual_silence", np.float32),
         ("statistic", np.float32, len(STATISTICS)),
     ]
 )

@@ -50,6 +50,7 @@ STATISTICS = (
     *TOTALS,
     "rhythm",
     "sensitive",
+    "dormancy",
 )
 (
     NOVELTY_LARGEST,
@@ -64,7 +65,7 @@ STATISTICS = (
 ) = range(9)
 FIRST_TOTAL = IMPERSONATION + COMPARED_CHANNELS
 RHYTHM = FIRST_TOTAL + len(TOTALS)
-SENSITIVE = RHYTHM + 1
+SENSITIVE, DORMANCY = RHYTHM + 1, RHYTHM + 2
 
 # ---- tags: what patterns say of an event, a bit each ----------------------------------------
 SENSITIVE_BIT = 63
@@ -109,6 +110,8 @@ OWNER = np.dtype(
         ("totals", np.float32),  # weight of the sessions in the moments below
         ("mean", np.float32, len(TOTALS)),  # of log1p of its sessions' totals
         ("square", np.float32, len(TOTALS)),  # sum of squared deviations from the mean
+        ("silence", np.float32),  # an agent's longest of late, in s, forward-decayed
+        ("child_silence", np.float32),  # mean of log2 of its agents' longest
         ("head", np.int32),  # its open sessions, least recently active first; -1: none
         ("tail", np.int32),
         ("seen_next", np.int32),
@@ -181,6 +184,8 @@ SESSION = np.dtype(
         ("expected", np.float32, len(TOTALS)),  # location, scale and freedom of the
         ("spread", np.float32, len(TOTALS)),  # predictive distribution of each total,
         ("freedom", np.float32),  # fixed when the session began
+        ("silence", np.float32),  # log2 of the s for which the agent was silent before it ...
+        ("usual_silence", np.float32),  # ... and of what is long for it and its peers
         ("rated", np.float64, len(TOTALS)),  # a total up to here has its bits in the statistic
         ("likeness", np.float64, COMPARED_CHANNELS),
         ("statistic", np.float32, len(STATISTICS)),
@@ -203,6 +208,7 @@ TAUGHT = np.dtype(
         ("totals", np.int64),
         ("sum", np.int64, len(TOTALS)),  # of log1p of the totals, in 2**-16
         ("square", np.int64, len(TOTALS)),  # of its squares, in 2**-16
+        ("silence", np.int64),  # of log2 of its agents' longest silences, in 2**-16
     ]
 )
 """What a window's sessions have taught a group, beside its table. Integers, so the order in

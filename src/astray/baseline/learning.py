@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astray.baseline.buffers import N_PENDING_LOST, N_QUARANTINED, PENDING_USED, UNITS
+from astray.baseline.dormancy import learn_silence
 from astray.baseline.fusion import fuse
 from astray.baseline.layout import (
     HOUR,
@@ -204,3 +205,4 @@ def learn(
     _learn_items(session, agent, group, units, pages, pending, counters, settings, window)
     _learn_rates(session, agent, group, taught[fleet], units, weight)
     _learn_totals(session, agent, group, units, weight)
+    learn_silence(session, agent, group, units, float64(window["weight"]))

@@ -55,6 +55,7 @@ _INJECTED_MAX = 3
 _NEW_SOURCE = 0.7
 _NEW_ACTION = 0.4
 _SENSITIVE = 0.5
+_DORMANT, _SLEPT_MIN, _SLEPT_MORE = 0.25, 1.0, 6.0
 _ENUMERATED_MIN, _ENUMERATED_MORE = 8.0, 32.0
 _ENUMERATED_GAP_US = 200_000
 _LARGER_BITS_MIN, _LARGER_BITS_MORE = 2.0, 8.0
@@ -158,6 +159,17 @@ def _steal(session: Any, donor: Any, seed: np.uint64, plan: NDArray[Any]) -> int
     for place in range(used):
         plan[place]["source"] = source
     return used
+
+
+@inner
+def more_sleep(kind: int, seed: np.uint64) -> float:
+    """Return by how much longer an agent has been silent before an attack, in bits.
+
+    Credentials that nobody uses are stolen as well as others.
+    """
+    if kind != STOLEN or draw(seed, int64(5)) >= _DORMANT:
+        return 0.0
+    return _SLEPT_MIN + _SLEPT_MORE * draw(seed, int64(6))
 
 
 @inner

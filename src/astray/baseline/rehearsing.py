@@ -18,7 +18,7 @@ from astray.baseline.buffers import (
     RECENT_DONORS_USED,
     REHEARSED_PER_MILLION,
 )
-from astray.baseline.layout import ATOMS_MAX, SENSITIVE_TAG
+from astray.baseline.layout import ATOMS_MAX, DORMANCY, SENSITIVE_TAG
 from astray.baseline.memory import Memory
 from astray.baseline.pages import release
 from astray.baseline.rehearsal import (
@@ -28,6 +28,7 @@ from astray.baseline.rehearsal import (
     donor_of,
     draw,
     keep_atom,
+    more_sleep,
     plan_attack,
     play,
 )
@@ -131,6 +132,9 @@ def _rehearse_kind(
     event["tenant"] = session["tenant"]
     fleet, window = memory.groups[group["parent"]], memory.window[0]
     begin(pseudo, event, agent, group, memory.pages, settings, window)
+    # The agent has acted since, so how long it was silent is known from its session alone.
+    slept = float64(session["statistic"][DORMANCY])
+    pseudo["statistic"][DORMANCY] = slept + more_sleep(kind, seed)
     count = plan_attack(session, memory.donors[donor], kind, seed, memory.plan)
     for place in range(count):
         play(

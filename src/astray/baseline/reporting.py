@@ -33,6 +33,8 @@ def report(
     record["age"] = session["age"]
     record["rows"] = session["rows"]
     record["tags"] = session["tags"]
+    record["silence"] = session["silence"]
+    record["usual_silence"] = session["usual_silence"]
     record["minute_events"] = session["minute_events_most"]
     for total in range(len(session["total"])):
         record["total"][total] = session["total"][total]

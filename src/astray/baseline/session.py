@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from astray.baseline.dormancy import measure_silence
 from astray.baseline.evidence import (
     predictive,
     tail_bits,
@@ -164,13 +165,14 @@ def begin(
     settings: Any,
     window: Any,
 ) -> None:
-    """Begin a session at its first event: what is expected of it, and how usual the hour is."""
+    """Begin a session at its first event: what is expected of it, how usual are hour and pause."""
     ts_us = event["ts_us"]
     session["start_us"] = ts_us
     session["last_us"] = ts_us
     session["minute_first_us"] = ts_us
     session["tenant"] = event["tenant"]
     _expect_totals(session, agent, group, window)
+    measure_silence(session, agent, group, settings, window)
     hour = fingerprint(int64(HOUR), np.uint64(hour_of(ts_us)))
     set_note(pages, add(pages, session, hour, settings["session_bits_max"], math.inf), int64(HOUR))
     of_agent = weight_of(pages, agent, hour, window)

@@ -40,6 +40,7 @@ def shard_settings(config: Config, limits: Mapping[str, float]) -> ShardSettings
     loop = np.zeros(1, SETTINGS)
     for name, value in {
         "idle_us": config.sessions.idle_s * _MICROS,
+        "half_life_us": int(baseline.half_life_days * _DAY_US),
         "rows_max": config.sessions.events_max,
         "rehearsals": config.reference.rehearsals,
         "known_weight": baseline.known_weight,

@@ -24,6 +24,7 @@ _EXPONENT_MAX = 40
 """Weights are scaled down by 2**40 before they outgrow 32-bit floats."""
 
 _LEVEL = np.uint64(32)
+_OTHERS = ("mass", "totals", "square", "silence")
 
 
 @compiled
@@ -131,6 +132,8 @@ def _fold_totals(owner: Any, lesson: Any, unit: float) -> None:
             float64(owner["square"][total]) + square + step * step * share * old
         )
         owner["mean"][total] = float64(owner["mean"][total]) + step * share
+    step = lesson["silence"] / _FIXED / units - float64(owner["child_silence"])
+    owner["child_silence"] = float64(owner["child_silence"]) + step * share
     owner["totals"] = old + new
 
 
@@ -188,7 +191,7 @@ def _scale_down(memory: Memory, exponent: int) -> None:
     for (first, end), weights in zip(leaves, kept, strict=True):  # likenesses do not decay
         memory.pages["weight"][first:end] = weights
     for owners in (memory.agents, memory.groups):
-        for name in ("draws", "news", "child_draws", "child_news", "mass", "totals", "square"):
+        for name in ("draws", "news", "child_draws", "child_news", *_OTHERS):
             owners[name] *= factor
     for name in ("before", "taught", "totals_taught"):
         memory.kept[name] *= factor

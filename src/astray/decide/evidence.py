@@ -19,6 +19,7 @@ from astray.baseline.layout import (
     CALLEE,
     CHANNELS,
     DENIALS,
+    DORMANCY,
     EVENTS,
     FAILURES,
     FIRST_TOTAL,
@@ -58,6 +59,7 @@ _LOG_MAX = 60.0
 
 _ANY_TIME_US = 2**62
 _DAY_HOURS = 24
+_LN2 = math.log(2.0)
 
 _DID = {
     ACTION: ("did {}, which", "done"),
@@ -145,6 +147,7 @@ def evidence_of(
         *_likeness(record, bits, shares, event),
         *_totals(record, bits, shares, event),
         *_rhythm(record, bits, shares, event),
+        *_dormancy(record, bits, shares, event),
         *_sensitive(bits, shares, findings, event),
         *_detected(detectors, bits, shares, event),
     ]
@@ -291,6 +294,27 @@ def _rhythm(
         share=float(shares[RHYTHM]),
         event_ids=(),
         sentence=f"{event.agent} began this session {seen}, when it is rarely active",
+    )
+
+
+def _dormancy(
+    record: NDArray[np.void], bits: NDArray[np.float32], shares: NDArray[np.float64], event: Event
+) -> Iterator[Evidence]:
+    silent, most = (
+        wording.duration(math.expm1(float(record[name]) * _LN2))
+        for name in ("silence", "usual_silence")
+    )
+    usual = f"usually it is silent for {most} at most"
+    yield Evidence(
+        channel="dormancy",
+        item="",
+        level="agent",
+        seen=f"after {silent} of silence",
+        usual=usual,
+        bits=float(bits[DORMANCY]),
+        share=float(shares[DORMANCY]),
+        event_ids=(),
+        sentence=f"{event.agent} began this session after {silent} of silence; {usual}",
     )
 
 

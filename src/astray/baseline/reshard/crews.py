@@ -143,7 +143,8 @@ def _joined_agent(of: Sequence[tuple[Crew, int]], heap: Heap, settings: ShardSet
     for name in ("sessions", "draws", "news", "mass"):
         agent[name] = sum(part[name] for part in parts)
     pool_totals(agent, parts, [1.0] * len(parts))
-    agent["last_us"] = max(part["last_us"] for part in parts)
+    for name in ("last_us", "silence"):
+        agent[name] = max(part[name] for part in parts)
     latest = [np.roll(part["seen"], -int(part["seen_next"]))[::-1] for part in parts]
     by_turns = np.stack(latest, axis=1).ravel()[:SEEN_MAX]
     agent["seen"], agent["seen_next"] = by_turns[::-1], 0

@@ -64,6 +64,8 @@ def pool_totals(owner: Any, parts: Sequence[Any], shares: Sequence[float]) -> No
     squares = np.array([part["square"] for part in parts], np.float64)
     mean = weights @ means / weights.sum()
     owner["totals"], owner["mean"] = weights.sum(), mean
+    silences = np.array([part["child_silence"] for part in parts], np.float64)
+    owner["child_silence"] = weights @ silences / weights.sum()
     owner["square"] = np.array(shares) @ squares + weights @ (means - mean) ** 2
 
 
