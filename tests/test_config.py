@@ -1,5 +1,6 @@
 """The configuration: defaults in one file, every mistake at once, hashes that mean something."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -85,11 +86,13 @@ def test_every_field_has_a_line_in_the_file_of_defaults():
     assert {name.removeprefix("webhook.") for name in known} <= set(Webhook.model_fields)
 
 
-def test_what_is_commented_out_can_be_used():
-    """A user who takes the comment signs away has a configuration."""
+def test_what_is_commented_out_can_be_used(tmp_path):
+    """A user who takes the comment signs away, and has the files, has a configuration."""
     text = COMMENTED.sub("", default_toml())
+    (tmp_path / "grants.jsonl").touch()
 
-    config = Config.model_validate(load_config(overrides=tomllib.loads(text)))
+    with contextlib.chdir(tmp_path):
+        config = Config.model_validate(load_config(overrides=tomllib.loads(text)))
 
     assert config.policy[0].match.agents == ("pay-*",)
     assert config.policy[0].suspend.as_score == 60.0
@@ -512,7 +515,7 @@ def test_hashes_change_when_and_only_when_they_should(changes, model, config):
 def test_every_section_is_in_the_hashes_that_concern_it():
     """A section that is added later is thought of: it is in one list or the other."""
     scoring = {
-        "events", "sessions", "baseline", "learning", "reference", "detector", "sensitive",
+        "events", "sessions", "baseline", "learning", "reference", "detector", "sensitive", "grants",
     }  # fmt: skip
     acting = {
         "default_policy",

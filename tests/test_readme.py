@@ -73,6 +73,17 @@ def test_the_example_is_a_configuration(tmp_path):
     assert tomllib.loads(example)["webhook"][0]["name"] == config.webhook[0].name
 
 
+def test_the_examples_of_grants_are_grants(tmp_path):
+    """What it shows of a file of grants is read as one."""
+    (example,) = _blocks("jsonl")
+    file = tmp_path / "grants.jsonl"
+    file.write_text(example)
+
+    config = load_config(overrides={"grants": {"file": str(file)}})
+
+    assert [line.agent or line.group for line in config.grants.lines] == ["billing-*", "finance"]
+
+
 def test_the_examples_of_detectors_are_detectors(tmp_path):
     """The tables that are shown make models; astray's own detector is one of river's."""
     (_, example) = _blocks("toml")

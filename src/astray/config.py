@@ -17,7 +17,7 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from astray.config_detectors import Detectors
-from astray.config_evidence import Sensitive
+from astray.config_evidence import Grants, Sensitive
 from astray.config_kafka import Sink, Source
 from astray.config_store import Store
 from astray.errors import ConfigError
@@ -232,6 +232,7 @@ class Config(_Section):
     learning: Learning
     reference: Reference
     sensitive: Sensitive
+    grants: Grants
     blindness: Blindness
     review: Review
     default_policy: Policy
@@ -283,12 +284,14 @@ class Config(_Section):
     def _hash(self, sections: set[str]) -> str:
         sections = sections if self.detector else sections - {"detector"}
         sections = sections if self.sensitive.is_given else sections - {"sensitive"}
-        dumped = self.model_dump(mode="json", include=sections)
+        dumped = self.model_dump(mode="json", include=sections - {"grants"})
+        if self.grants.file is not None:
+            dumped["grants"] = self.grants.digest
         return hashlib.sha256(orjson.dumps(dumped, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
 _OF_SCORES = (
-    "events", "sessions", "baseline", "learning", "reference", "detector", "sensitive",
+    "events", "sessions", "baseline", "learning", "reference", "detector", "sensitive", "grants",
 )  # fmt: skip
 _OWN = ("name", "match")
 """What a policy does not inherit."""
@@ -385,7 +388,8 @@ def _problems(error: ValidationError, place: str) -> Sequence[str]:
             inherited.add((*where[1:], said))
         elif where[:1] == ["policy"] and (*where[2:], said) in inherited:
             continue
-        found[": ".join(filter(None, (place, ".".join(where), said)))] = None
+        for sentence in said.splitlines():
+            found[": ".join(filter(None, (place, ".".join(where), sentence)))] = None
     return list(found)
 
 

@@ -13,13 +13,18 @@ from core import Core, small_config
 
 _EVENTS = 1500
 _BATCH = 400
+_SECTIONS = {
+    "events": {"shards": 2},
+    "sensitive": {"actions": ["*.update*", "iam.*"], "resources": ["*secret*"]},
+    "grants": {"file": str(Path(__file__).with_name("grants.jsonl"))},
+}
 
 
 def main() -> None:
     """Feed a small fleet under attack through two shards and a decider."""
     options = SimulationOptions(agents=12, days=8, seed=5, attacks=parse_attacks("all=1"))
     lines = b"".join(event_lines(simulate(options))).splitlines(keepends=True)[:_EVENTS]
-    core = Core(small_config(events={"shards": 2}))
+    core = Core(small_config(**_SECTIONS))
     rulings = hashlib.blake2b(digest_size=8)
     for first in range(0, len(lines), _BATCH):
         data = b"".join(lines[first : first + _BATCH])

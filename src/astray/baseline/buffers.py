@@ -26,6 +26,7 @@ SETTINGS = np.dtype(
         ("limit_events", np.float64),
         ("limit_length_us", np.int64),
         ("sensitive", np.int64),  # 1: something is tagged as sensitive
+        ("grants", np.int64),  # 1: there are grants
     ]
 )
 """The configuration as the hot loop reads it."""
@@ -73,7 +74,7 @@ EVIDENCE = np.dtype(
         ("bits", np.float64),
         ("rate", np.float64),  # how often the agent meets something new
         ("peer_rate", np.float64),  # and its peers
-        ("marks", np.int32),  # what else is said of the event: `layout.SENSITIVE_MARK`
+        ("marks", np.int32),  # what else is said of the event: `layout.SENSITIVE_MARK` ...
     ]
 )
 """Something new in a session, worth keeping for the explanation."""

@@ -13,6 +13,7 @@ from astray.baseline.layout import (
     IMPERSONATION,
     NOVELTY_PLACE,
     NOVELTY_RESOURCE,
+    PERMISSION,
     RHYTHM,
     SENSITIVE,
     STATISTICS,
@@ -23,11 +24,11 @@ FAMILIES = ("novelty", "impersonation", "totals", "rhythm")
 FAMILY_OF = np.searchsorted(
     [IMPERSONATION, FIRST_TOTAL, RHYTHM], np.arange(len(STATISTICS)), side="right"
 )
-FAMILY_OF[SENSITIVE] = 0
+FAMILY_OF[[SENSITIVE, PERMISSION]] = 0
 """For every statistic, the place of its family: statistics that look at the same thing."""
 
 
-NAMED = (SENSITIVE,)
+NAMED = (SENSITIVE, PERMISSION)
 """Statistics of what the operator has given a name."""
 
 WEIGHT = np.ones(len(STATISTICS))

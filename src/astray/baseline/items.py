@@ -279,9 +279,12 @@ def add_items(
     evidence: NDArray[Any],
     counters: NDArray[np.int64],
     row: int,
-) -> float:
-    """Add what an event does, to what and for whom, to its session; return its evidence."""
-    bits = 0.0
+) -> tuple[float, float]:
+    """Add what an event does, to what and for whom, to its session.
+
+    Returns its evidence, and what of it is its action's.
+    """
+    bits, of_action = 0.0, 0.0
     action = event["action"]
     pairs = (
         (ACTION, action),
@@ -292,10 +295,12 @@ def add_items(
     )
     for channel, id_ in pairs:
         if id_ != np.uint64(0):
-            bits += _item(
+            of_item = _item(
                 session, agent, group, fleet, pages, settings, window, evidence, counters,
                 channel, id_, row, int64(-1),
             )  # fmt: skip
+            bits += of_item
+            of_action += of_item if channel == ACTION else 0.0
     first = event["resource_first"]
     for place in range(int64(event["resource_count"])):
         of_resource = _add_resource(
@@ -308,4 +313,4 @@ def add_items(
     session["statistic"][NOVELTY_SUM] += bits
     largest = float64(session["statistic"][NOVELTY_LARGEST])
     session["statistic"][NOVELTY_LARGEST] = max(bits, largest)
-    return bits
+    return bits, of_action

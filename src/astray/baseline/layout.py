@@ -51,6 +51,7 @@ STATISTICS = (
     "rhythm",
     "sensitive",
     "dormancy",
+    "permission",
 )
 (
     NOVELTY_LARGEST,
@@ -65,7 +66,7 @@ STATISTICS = (
 ) = range(9)
 FIRST_TOTAL = IMPERSONATION + COMPARED_CHANNELS
 RHYTHM = FIRST_TOTAL + len(TOTALS)
-SENSITIVE, DORMANCY = RHYTHM + 1, RHYTHM + 2
+SENSITIVE, DORMANCY, PERMISSION = range(RHYTHM + 1, len(STATISTICS))
 
 # ---- tags: what patterns say of an event, a bit each ----------------------------------------
 SENSITIVE_BIT = 63
@@ -73,8 +74,9 @@ SENSITIVE_TAG = np.uint64(1 << SENSITIVE_BIT)
 FORBIDDEN_TAGS = np.uint64((1 << (SENSITIVE_BIT - 1)) - 1)
 """The others: two for each policy."""
 
-SENSITIVE_MARK = 1
-"""In what is kept of something new: the event was sensitive."""
+SENSITIVE_MARK, LISTED_MARK, UNLISTED_MARK = 1, 2, 4
+"""In what is kept of something new: the event was sensitive; it is an action that the agent's
+grants list, or do not."""
 
 # ---- keys of what has no name ---------------------------------------------------------------
 UNGROUPED = np.uint64(0x756E67726F757065)

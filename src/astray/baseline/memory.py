@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astray.baseline.buffers import COUNTERS, EVIDENCE, PENDING, RECORD, WINDOW
+from astray.baseline.granting import nothing_asked
 from astray.baseline.index import Index, build_index
 from astray.baseline.kept import KEPT, KEPT_ROWS_MIN
 from astray.baseline.layout import ATOM, ATOM_RESOURCES, DONOR, OWNER, PLAYED_MAX, SESSION, TAUGHT
@@ -51,6 +52,7 @@ class Memory(NamedTuple):
     pending: NDArray[Any]
     records: NDArray[Any]
     evidence: NDArray[Any]
+    asked: Index  # what grants say of actions that were new to somebody
     donors: NDArray[Any]
     recent_donors: NDArray[Any]
     kept: NDArray[Any]  # ended sessions that somebody may still judge
@@ -98,6 +100,7 @@ class Memory(NamedTuple):
             ranks=ranks,
             records=np.zeros(_RECORDS_MAX, RECORD),
             evidence=np.zeros(_EVIDENCE_MAX, EVIDENCE),
+            asked=nothing_asked(),
             pending=pending,
             kept=judged,
             plan=np.zeros(PLAYED_MAX, ATOM),

@@ -20,6 +20,7 @@ from astray.baseline.buffers import (
     PENDING_USED,
     RECORDS_USED,
 )
+from astray.baseline.granting import must_ask, said_of
 from astray.baseline.index import drop_row, find_row, put_row
 from astray.baseline.items import add_items
 from astray.baseline.kept import KEPT_MARGIN, keep
@@ -35,7 +36,7 @@ from astray.baseline.layout import (
     UNGROUPED,
 )
 from astray.baseline.learning import fused_bits, learn, ranked_bits, units_of
-from astray.baseline.marking import add_sensitive
+from astray.baseline.marking import add_permission, add_sensitive
 from astray.baseline.memory import AGENTS, GROUPS, SESSIONS, Memory
 from astray.baseline.pages import release, used_pages
 from astray.baseline.ranking import age_class
@@ -45,7 +46,7 @@ from astray.baseline.session import add_totals, begin, raise_statistics
 from astray.compiled import compiled, inner, int64
 from astray.events.ids import mix
 
-DONE, FULL, FEW_AGENTS, FEW_GROUPS, FEW_SESSIONS, FEW_PAGES = range(6)
+DONE, FULL, FEW_AGENTS, FEW_GROUPS, FEW_SESSIONS, FEW_PAGES, FEW_ANSWERS = range(7)
 """Why the loop stopped."""
 
 _PAGES_MARGIN = 1024
@@ -282,6 +283,12 @@ def _end_own_idle(memory: Memory, settings: Any, scratch: NDArray[np.float32], e
 
 
 @inner
+def _is_unanswered(memory: Memory, settings: Any, event: Any, agent_row: int) -> bool:
+    agent = memory.agents[agent_row]
+    return must_ask(memory.asked, event, agent, memory.pages, settings, memory.window[0])
+
+
+@inner
 def _observe_event(
     memory: Memory,
     settings: Any,
@@ -292,17 +299,19 @@ def _observe_event(
     agent_row: int,
     row: int,
 ) -> None:
-    _end_own_idle(memory, settings, scratch, event)
     session_row = _session_row(memory, settings, event, agent_row)
     session, agent = memory.sessions[session_row], memory.agents[agent_row]
     group = memory.groups[agent["parent"]]
     told = int64(memory.counters[EVIDENCE_USED])
-    bits = add_items(
+    bits, of_action = add_items(
         session, event, resources, agent, group, memory.groups[group["parent"]], memory.pages,
         settings, memory.window[0], memory.evidence, memory.counters, row,
     )  # fmt: skip
     if tags & SENSITIVE_TAG != _NONE:
         add_sensitive(session, bits, memory.evidence, memory.counters, told)
+    if of_action > 0.0 and settings["grants"] > 0:
+        said = said_of(memory.asked, event)
+        add_permission(session, of_action, said, memory.evidence, memory.counters, told)
     if settings["rehearsals"] > 0:
         remember(memory.counters, session, event, resources, tags)
     add_totals(session, event)
@@ -350,6 +359,9 @@ def observe(
         shortage = end_idle(memory, settings, scratch, agent_row, event["ts_us"])
         if shortage != DONE:
             return place, shortage
+        _end_own_idle(memory, settings, scratch, event)
+        if settings["grants"] > 0 and _is_unanswered(memory, settings, event, agent_row):
+            return place, FEW_ANSWERS
         memory.counters[N_EVENTS] += 1
         if event["event"] != _NONE and _redelivered(memory.agents[agent_row], event["event"]):
             memory.counters[N_REDELIVERED] += 1

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astray.baseline.buffers import EVIDENCE_USED
+from astray.baseline.granting import LISTED, UNLISTED
 from astray.baseline.items import add_items
 from astray.baseline.layout import ATOM_RESOURCES, ATOMS_MAX
-from astray.baseline.marking import add_sensitive
+from astray.baseline.marking import add_permission, add_sensitive
 from astray.baseline.pages import Pages
 from astray.baseline.ranking import Ranks
 from astray.baseline.session import add_totals, raise_statistics
@@ -54,7 +55,7 @@ _PEERS = 0.5
 _INJECTED_MAX = 3
 _NEW_SOURCE = 0.7
 _NEW_ACTION = 0.4
-_SENSITIVE = 0.5
+_SENSITIVE, _UNLISTED = 0.5, 0.5
 _DORMANT, _SLEPT_MIN, _SLEPT_MORE = 0.25, 1.0, 6.0
 _ENUMERATED_MIN, _ENUMERATED_MORE = 8.0, 32.0
 _ENUMERATED_GAP_US = 200_000
@@ -310,12 +311,17 @@ def play(
         resources[place]["pattern"] = atom["pattern"][place]
         resources[place]["place"] = atom["place"][place]
     used = counters[EVIDENCE_USED]
-    bits = add_items(
+    bits, of_action = add_items(
         pseudo, event, resources, agent, group, fleet, pages, settings, window, evidence,
         counters, int64(0),
     )  # fmt: skip
     counters[EVIDENCE_USED] = used  # nobody is told
     if settings["sensitive"] > 0 and atom["is_sensitive"] > 0:
         add_sensitive(pseudo, bits, evidence, counters, int64(used))
+    if of_action > 0.0 and settings["grants"] > 0:
+        # Nobody reads grants for what has not happened: some of it they would not list.
+        seed = mix(event["action"], np.uint64(pseudo["start_us"]))
+        said = UNLISTED if draw(seed, int64(7)) < _UNLISTED else LISTED
+        add_permission(pseudo, of_action, int64(said), evidence, counters, int64(used))
     add_totals(pseudo, event)
     raise_statistics(pseudo, ranks)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astray.baseline.buffers import SETTINGS
+from astray.baseline.granting import Grants
 from astray.config import Config
 
 _MICROS = 1_000_000
@@ -32,6 +33,7 @@ class ShardSettings:
     sessions_max: int
     quarantine_us: int = 0
     agreement: float = 0.0
+    grants: Grants | None = None
 
 
 def shard_settings(config: Config, limits: Mapping[str, float]) -> ShardSettings:
@@ -53,6 +55,7 @@ def shard_settings(config: Config, limits: Mapping[str, float]) -> ShardSettings
         "report_bits": _REPORT_BITS,
         "evidence_bits": _EVIDENCE_BITS,
         "sensitive": config.sensitive.is_given,
+        "grants": config.grants.file is not None,
         **limits,
     }.items():
         loop[name] = value
@@ -64,4 +67,5 @@ def shard_settings(config: Config, limits: Mapping[str, float]) -> ShardSettings
         sessions_max=baseline.sessions_max,
         quarantine_us=int(config.learning.quarantine_days * _DAY_US),
         agreement=config.learning.agreement,
+        grants=None if config.grants.file is None else Grants(config.grants.lines),
     )

@@ -15,10 +15,11 @@ from astray.baseline import snapshot, turn
 from astray.baseline.activity import Activity
 from astray.baseline.buffers import EVIDENCE_USED, PENDING_USED, RECORD, RECORDS_USED
 from astray.baseline.findings import Findings
+from astray.baseline.granting import with_answer
 from astray.baseline.judging import Judging
 from astray.baseline.layout import STATISTICS
 from astray.baseline.memory import SESSIONS, Memory
-from astray.baseline.observe import DONE, observe, report_open
+from astray.baseline.observe import DONE, FEW_ANSWERS, observe, report_open
 from astray.baseline.part import Part
 from astray.baseline.records import Finding, Records
 from astray.baseline.rehearsal import FIRST_ROW
@@ -95,8 +96,16 @@ class Shard:
                     place, len(order), self._scratch,
                 )  # fmt: skip
             self._collect(decoded, out)
-            if shortage != DONE:
+            if shortage == FEW_ANSWERS:
+                self._ask(decoded, int(order[place]))
+            elif shortage != DONE:
                 self._make_room(shortage, out)
+
+    def _ask(self, decoded: Decoded, row: int) -> None:
+        """Ask what grants say of an event."""
+        assert self.settings.grants is not None  # noqa: S101 - else the loop would not ask
+        asked = with_answer(self.memory.asked, self.settings.grants, decoded, row)
+        self.memory = self.memory._replace(asked=asked)
 
     def _make_room(self, shortage: int, out: list[Records]) -> None:
         if sessions_must_end(self.memory, self.settings, shortage):

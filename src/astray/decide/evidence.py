@@ -19,7 +19,6 @@ from astray.baseline.layout import (
     CALLEE,
     CHANNELS,
     DENIALS,
-    DORMANCY,
     EVENTS,
     FAILURES,
     FIRST_TOTAL,
@@ -33,8 +32,6 @@ from astray.baseline.layout import (
     PRINCIPAL,
     RESOURCE,
     RHYTHM,
-    SENSITIVE,
-    SENSITIVE_MARK,
     SOURCE,
     STATISTICS,
     TOTALS,
@@ -44,8 +41,9 @@ from astray.baseline.layout import (
 from astray.baseline.records import Finding
 from astray.baseline.session import hour_of
 from astray.config_detectors import Detector
-from astray.decide import wording
+from astray.decide import marked, wording
 from astray.decide.decision import Evidence
+from astray.decide.marked import ids_of
 from astray.detectors.telling import found_by, seen_by
 from astray.events import Event, parse_line
 
@@ -59,7 +57,6 @@ _LOG_MAX = 60.0
 
 _ANY_TIME_US = 2**62
 _DAY_HOURS = 24
-_LN2 = math.log(2.0)
 
 _DID = {
     ACTION: ("did {}, which", "done"),
@@ -147,8 +144,9 @@ def evidence_of(
         *_likeness(record, bits, shares, event),
         *_totals(record, bits, shares, event),
         *_rhythm(record, bits, shares, event),
-        *_dormancy(record, bits, shares, event),
-        *_sensitive(bits, shares, findings, event),
+        *marked.dormancy(record, bits, shares, event),
+        *marked.sensitive(bits, shares, findings, event),
+        *marked.permission(bits, shares, findings, event),
         *_detected(detectors, bits, shares, event),
     ]
     return _whole(sorted(found, key=_weight), event)
@@ -239,7 +237,7 @@ def _likeness(
             usual="about 0",
             bits=float(bits[statistic]),
             share=float(shares[statistic]),
-            event_ids=_ids(event),
+            event_ids=ids_of(event),
             sentence=f"{event.agent}: {what} is more typical of its group than of itself",
         )
 
@@ -260,7 +258,7 @@ def _totals(
             usual=usual,
             bits=float(bits[FIRST_TOTAL + total]),
             share=float(shares[FIRST_TOTAL + total]),
-            event_ids=_ids(event),
+            event_ids=ids_of(event),
             sentence=f"{event.agent} {_HAD[total].format(seen)}; {usual}",
         )
 
@@ -297,53 +295,6 @@ def _rhythm(
     )
 
 
-def _dormancy(
-    record: NDArray[np.void], bits: NDArray[np.float32], shares: NDArray[np.float64], event: Event
-) -> Iterator[Evidence]:
-    silent, most = (
-        wording.duration(math.expm1(float(record[name]) * _LN2))
-        for name in ("silence", "usual_silence")
-    )
-    usual = f"usually it is silent for {most} at most"
-    yield Evidence(
-        channel="dormancy",
-        item="",
-        level="agent",
-        seen=f"after {silent} of silence",
-        usual=usual,
-        bits=float(bits[DORMANCY]),
-        share=float(shares[DORMANCY]),
-        event_ids=(),
-        sentence=f"{event.agent} began this session after {silent} of silence; {usual}",
-    )
-
-
-def _sensitive(
-    bits: NDArray[np.float32],
-    shares: NDArray[np.float64],
-    findings: Sequence[Finding],
-    event: Event,
-) -> Iterator[Evidence]:
-    """Tell of the sensitive event that was most surprising."""
-    marked = [finding for finding in findings if finding.marks & SENSITIVE_MARK]
-    known = parse_line(marked[0].line, _ANY_TIME_US) if marked else None
-    item, seen, ids = "", "something", tuple[str, ...]()
-    if isinstance(known, Event):
-        touched = known.resources[max(marked[0].place, 0) :][:1]
-        item, seen, ids = known.action, " on ".join((known.action, *touched)), _ids(known)
-    yield Evidence(
-        channel="sensitive",
-        item=item,
-        level="agent",
-        seen=seen,
-        usual="not what it usually does",
-        bits=float(bits[SENSITIVE]),
-        share=float(shares[SENSITIVE]),
-        event_ids=ids,
-        sentence=f"{event.agent} did {seen}, which is sensitive and not what it usually does",
-    )
-
-
 def _detected(
     detectors: Sequence[Detector],
     bits: NDArray[np.float32],
@@ -360,10 +311,6 @@ def _detected(
             usual=usual,
             bits=float(bits[place]),
             share=float(shares[place]),
-            event_ids=_ids(event),
+            event_ids=ids_of(event),
             sentence=f"{event.agent}: {found_by(detector)} {seen} unusual; {usual}",
         )
-
-
-def _ids(event: Event) -> tuple[str, ...]:
-    return (event.event_id,) if event.event_id else ()

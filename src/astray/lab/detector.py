@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from river.base import AnomalyDetector
 
 from astray import blob
+from astray.baseline.granting import NOTHING_SAID
 from astray.baseline.part import part_of, windows_of
 from astray.baseline.settings import shard_settings
 from astray.baseline.shard import Shard
@@ -107,16 +108,19 @@ class Detector(AnomalyDetector):
         events = [self._items.events_of(x) for x in samples]
         if not events or not self._shard.window_us:  # nothing has been learnt
             return np.zeros(len(events))
-        records = [self._standing(_decoded(some)) for some in events]
+        records = [self._standing(some) for some in events]
         found, n = np.concatenate(records), np.ones(len(records))
         for tenant in np.unique(found["tenant"]).tolist():
             places = np.flatnonzero(found["tenant"] == tenant)
             n[places], _ = self._decider.standing(found[places])
         return np.minimum(20.0 * np.log10(n), _SCORE_MAX) / _SCORE_MAX
 
-    def _standing(self, decoded: Decoded) -> NDArray[Any]:
-        tags = self._tagger.tags(decoded)
-        return self._onlooker.standing(self._shard, decoded.rows, decoded.resources, tags)
+    def _standing(self, events: list[Event]) -> NDArray[Any]:
+        decoded, grants = _decoded(events), self._shard.settings.grants
+        tags, said = self._tagger.tags(decoded), NOTHING_SAID
+        if grants is not None:
+            said = np.array([grants.says(event) for event in events], np.int64)
+        return self._onlooker.standing(self._shard, decoded.rows, decoded.resources, tags, said)
 
     def _learn(self, samples: Iterable[Dict]) -> None:
         events: list[Event] = []

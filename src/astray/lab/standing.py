@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astray.baseline.buffers import COUNTERS, EVIDENCE, EVIDENCE_USED, RECORD, RECORDS_USED
+from astray.baseline.granting import NOTHING_SAID, Said
 from astray.baseline.index import find_row
 from astray.baseline.items import add_items
 from astray.baseline.layout import FLEET, IMPLICIT, OWNER, SENSITIVE_TAG, SESSION, UNGROUPED
-from astray.baseline.marking import add_sensitive
+from astray.baseline.marking import add_permission, add_sensitive
 from astray.baseline.memory import GROUPS, Memory, with_more_pages
 from astray.baseline.pages import RUN_BITS_MAX, WAYS, used_pages
 from astray.baseline.part import NO_TAGS
@@ -68,6 +69,7 @@ class Onlooker:
         rows: NDArray[Any],
         resources: NDArray[Any],
         tags: NDArray[np.uint64] = NO_TAGS,
+        said: Said = NOTHING_SAID,
     ) -> NDArray[Any]:
         """Return the record (of `buffers.RECORD`) of the session that these events belong to.
 
@@ -77,7 +79,7 @@ class Onlooker:
         while used_pages(shard.memory.pages) + _PAGES_MARGIN > len(shard.memory.pages):
             shard.memory = with_more_pages(shard.memory)
         with np.errstate(over="ignore"):  # only the interpreted form warns
-            _stand(shard.memory, shard.settings.loop, rows, resources, tags, self._copies)
+            _stand(shard.memory, shard.settings.loop, rows, resources, tags, said, self._copies)
         return self._copies.records.copy()
 
 
@@ -142,6 +144,7 @@ def _stand(
     rows: NDArray[Any],
     resources: NDArray[Any],
     tags: NDArray[np.uint64],
+    said: Said,
     copies: _Copies,
 ) -> None:
     """Write the record of the first event's session, after all these events."""
@@ -155,12 +158,16 @@ def _stand(
     session, agent, group = copies.session[0], copies.owners[_AGENT], copies.owners[_GROUP]
     for row in range(len(rows)):
         copies.counters[EVIDENCE_USED] = 0
-        bits = add_items(
+        bits, of_action = add_items(
             session, rows[row], resources, agent, group, copies.owners[_FLEET_OWNER],
             memory.pages, settings, memory.window[0], copies.evidence, copies.counters, row,
         )  # fmt: skip
         if len(tags) > 0 and tags[row] & SENSITIVE_TAG != _NONE:
             add_sensitive(session, bits, copies.evidence, copies.counters, int64(0))
+        if len(said) > 0 and of_action > 0.0:
+            add_permission(
+                session, of_action, int64(said[row]), copies.evidence, copies.counters, int64(0)
+            )
         add_totals(session, rows[row])
     raise_statistics(session, memory.ranks)
     copies.counters[RECORDS_USED] = 0
