@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from astray.config_detectors import Detectors
 from astray.config_evidence import Grants, Sensitive
 from astray.config_kafka import Sink, Source
+from astray.config_notices import Blindness, Review
 from astray.config_store import Store
 from astray.errors import ConfigError
 
@@ -95,22 +96,6 @@ class Reference(_Section):
 
     sessions_max: Annotated[int, Field(ge=100, le=1_000_000)]
     rehearsals: Annotated[int, Field(ge=0, le=4)]
-
-
-class Blindness(_Section):
-    """What counts as silence."""
-
-    agents: bool
-    actions: bool
-    silent_after_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    learn_days: Positive
-    false_per_million: Annotated[float, Field(gt=0, le=100_000)]
-
-
-class Review(_Section):
-    """When somebody is asked to look at an agent that has changed."""
-
-    false_per_million: Annotated[float, Field(ge=0, le=100_000)]
 
 
 class Threshold(_Section):

@@ -1,0 +1,25 @@
+"""The configuration of what is told besides odd sessions: silences, and agents that changed."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Blindness(BaseModel):
+    """What counts as silence."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    agents: bool
+    actions: bool
+    silent_after_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    learn_days: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    false_per_million: Annotated[float, Field(gt=0, le=100_000)]
+
+
+class Review(BaseModel):
+    """When somebody is asked to look at an agent that has changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    false_per_million: Annotated[float, Field(ge=0, le=100_000)]
