@@ -177,6 +177,61 @@ def test_refusals_are_sentences(folder):
     assert said.startswith("astray: astray.toml: cannot be imported: ")
 
 
+def test_verdicts_of_the_case_store_or_a_file_are_known(begun, gone_on, tmp_path):
+    """Where there is neither, this is said beside the answer; a store that is named must be there.
+
+    One that no run has heard of has changed nothing.
+    """
+    folder = Path(shutil.copytree(begun, tmp_path / "folder"))
+    event_id = gone_on[1][0]["event_id"]
+    asked = (*EXPLAIN, event_id, "--json", "--recovery", "state")
+    case = next(iter(decisions(folder / "c.db").values()))
+    judged = ("cases", "verdict", orjson.loads(case)["case"], "true_positive", "--who", "kim")
+    invoked(*judged, "--config", "astray.toml", cwd=folder)
+    (folder / "told.jsonl").write_bytes(b"{}\n")
+
+    known = invoked(*asked, cwd=folder)
+    (folder / "c.db").rename(folder / "moved.db")
+    unknown = invoked(*asked, cwd=folder)
+    told = invoked(*asked, "--verdicts", "told.jsonl", cwd=folder)
+    moved = invoked(*asked, "--store", "sqlite:///moved.db", cwd=folder)
+    missing = invoked(*asked, "--store", "sqlite:///none.db", cwd=folder)
+
+    assert known.stderr == moved.stderr == b""
+    assert unknown.stderr == b"there is no case store sqlite:///c.db: no verdict is known\n"
+    assert told.stderr == b"told.jsonl:1: not a verdict: type is not astray.verdict\n"
+    assert known.stdout == unknown.stdout == told.stdout
+    assert {**orjson.loads(moved.stdout), "config": 0, "decisions": 0} == (
+        {**orjson.loads(known.stdout), "config": 0, "decisions": 0}
+    )
+    assert complaints(missing) == ["astray: there is no case store none.db"]
+
+
+def test_what_verdicts_have_changed_is_explained_with_them(begun, gone_on, tmp_path):
+    """A run that went on with verdicts has other scores, and they are derived again, to the bit."""
+    untold = {one["id"]: one["score"] for one in gone_on[1]}
+    folder = Path(shutil.copytree(begun, tmp_path / "folder"))
+    before, data = decisions(folder / "c.db"), (folder / "events.jsonl").read_bytes()
+    for case in {orjson.loads(body)["case"] for body in before.values()}:
+        judged = ("cases", "verdict", case, "true_positive", "--who", "kim")
+        assert invoked(*judged, "--config", "astray.toml", cwd=folder).returncode == 0
+    hears_of_them = data.index(b"\n", len(data) * 2 // 3 + 1) + 1
+    for end in (data.index(b"\n", hears_of_them) + 1, len(data)):
+        (folder / "events.jsonl").write_bytes(data[:end])
+        assert invoked(*RUN, "--recovery", "state", cwd=folder).returncode == 0
+    after = decisions(folder / "c.db")
+    taken = [orjson.loads(body) for known, body in after.items() if known not in before]
+    changed = [one for one in taken if one["score"] != untold.get(one["id"])]
+    shutil.rmtree(folder / "state")
+    shutil.copytree(begun / "state", folder / "state")
+    asked = (*EXPLAIN, changed[0]["event_id"], "--recovery", "state", "--json")
+
+    told = orjson.loads(invoked(*asked, cwd=folder).stdout)
+
+    assert (told["score"], told["n"]) == (changed[0]["score"], changed[0]["n"])
+    assert told["decisions"] == [changed[0]]
+
+
 def test_what_was_before_the_state_is_refused(begun):
     """The state knows nothing any more of an event that it has behind it."""
     first = orjson.loads((begun / "events.jsonl").read_bytes().splitlines()[0])["event_id"]

@@ -21,7 +21,14 @@ from astray.flow.recovery import open_recovery
 from astray.flow.sinks import Calling, Collector, RejectsFile
 from astray.flow.sources import Sources
 from astray.flow.steps import Context
-from astray.flow.verdicts import VERDICTS, StoreVerdicts, decode_verdicts, read_verdicts
+from astray.flow.verdicts import (
+    VERDICTS,
+    StoreVerdicts,
+    Told,
+    decode_verdicts,
+    read_verdicts,
+    stored_verdicts,
+)
 from astray.lab.replay import replay
 from astray.respond import WebhookOutbox
 from astray.store import Outcome, Store
@@ -160,6 +167,22 @@ def test_a_verdict_is_heard_once_and_keeps_its_place(tmp_path, store):
 
     assert heard == [1, 0]
     assert places[0] == places[1] > PAST[-1].ts_us
+
+
+def test_only_verdicts_that_a_run_has_heard_of_have_taken_effect(store):
+    """Each at the place that was written down, and those after a number; the others wait."""
+    store.record([_decision("more")], WebhookOutbox([], finding), 0.0)
+    store.judge(_excused(), 0.0)
+    store.judge(_excused(_case("more")), 0.0)
+
+    before = stored_verdicts(store)
+    store.place_verdict(_excused().id, 7)
+    after = stored_verdicts(store)
+    (first, _), _ = store.verdicts_after(0, 10)
+
+    assert before == Told()
+    assert [one.at_us for one in after.judgements] == [7]
+    assert stored_verdicts(store, first) == Told()
 
 
 def test_the_case_stores_verdicts_end_with_the_files(store):

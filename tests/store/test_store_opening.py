@@ -252,6 +252,16 @@ def test_whether_processes_can_share_a_store_is_known_before_it_is_opened(
     assert Store.shared(url, environment=environment) is is_shared
 
 
+def test_whether_there_may_be_a_store_is_known_before_it_is_opened(path: Path) -> None:
+    """A file is looked for, nobody asks a server, and a store in memory is always a new one."""
+    there, elsewhere = Store.is_there(address(path)), Store.is_there(f"{address(path)}.not")
+
+    assert there
+    assert not elsewhere
+    assert Store.is_there("postgresql+psycopg://astray@nowhere.example.com/cases")
+    assert not Store.is_there("sqlite://")
+
+
 def test_a_strange_file_name_is_only_a_name(tmp_path: Path) -> None:
     """Question marks and spaces do not become options of SQLite."""
     path = tmp_path / "cases of 100% ? mode=ro #1.db"

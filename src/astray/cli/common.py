@@ -15,7 +15,7 @@ from astray.events import Reason
 from astray.flow.counters import Counters
 from astray.flow.kernels import compile_kernels, kernels_are_ready
 from astray.flow.stopping import asked_to_stop
-from astray.flow.verdicts import FileVerdicts
+from astray.flow.verdicts import Told
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -99,7 +99,7 @@ def prepare(screen: Screen) -> None:
     compile_kernels()
 
 
-def note_problems(told: FileVerdicts, screen: Screen, counters: Counters) -> None:
+def note_problems(told: Told, screen: Screen, counters: Counters) -> None:
     """Say which lines of a file are no verdicts, the first of them at length, and count them."""
     if told.problems:
         counters.rejects[Reason.NOT_A_VERDICT] += len(told.problems)

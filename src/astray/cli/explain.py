@@ -9,16 +9,19 @@ from rich.table import Table
 from rich.text import Text
 
 from astray.cli.casefile import output, printable, say
-from astray.cli.common import ConfigFile, prepare, reporting
+from astray.cli.common import ConfigFile, note_problems, prepare, reporting
 from astray.cli.screen import Screen
-from astray.config import load_config
+from astray.config import Config, load_config
 from astray.detectors.models import checked
 from astray.errors import ConfigError
 from astray.events import clock
-from astray.flow.beginning import beginning_of
+from astray.flow.beginning import Beginning, beginning_of
+from astray.flow.counters import Counters
+from astray.flow.verdicts import Told, read_verdicts, stored_verdicts
 from astray.lab.explain import Explanation, Standing
 from astray.lab.explain import explain as explained
 from astray.lab.seeking import Kind, Wanted
+from astray.store import Store
 
 _COLUMNS = ("share", "of the score", "channel", "item", "new to", "bits", "seen", "usual")
 _TENTH = 10
@@ -60,25 +63,45 @@ def explain(
     ] = None,
     agent: Annotated[str | None, typer.Option(help="Whose it is, where several have it.")] = None,
     tenant: Annotated[str | None, typer.Option(help="Of which tenant that agent is.")] = None,
+    store: Annotated[
+        str | None, typer.Option(metavar="URL", help="The case store, which has the verdicts.")
+    ] = None,
+    verdicts: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Verdicts besides those of the case store, one a line."),
+    ] = None,
     *,
     json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Derive a past score again, to the bit, and say what it came from."""
     screen = Screen("off")
-    configured = checked(load_config(config))
+    configured = checked(load_config(config, {"store": {"url": store}} if store else None))
     beginning = beginning_of(events, recovery, state)
+    told = read_verdicts(verdicts)
+    stored = store is not None or Store.is_there(configured.store.url)
+    if stored:
+        told += _stored(configured, beginning)
     for note in beginning.told:
         screen.say(note)
+    note_problems(told, screen, Counters())
     prepare(screen)
-    found = explained(Wanted(id_, kind, agent, tenant), configured, beginning)
+    found = explained(Wanted(id_, kind, agent, tenant), configured, beginning, told.judgements)
     if found is None:
         raise ConfigError(
             [f"{id_}: not ranked since {beginning.state} was kept; take an earlier state, or none"]
         )
+    if not stored and verdicts is None:
+        screen.say(f"there is no case store {configured.store.url}: no verdict is known")
     if json:
         typer.echo(orjson.dumps(found.as_dict(), option=orjson.OPT_INDENT_2))
     else:
         _show(found)
+
+
+def _stored(config: Config, beginning: Beginning) -> Told:
+    """Return the verdicts of the case store that the state has not heard of."""
+    with Store.open(config.store.url, read_only=True) as opened:
+        return stored_verdicts(opened, beginning.verdicts)
 
 
 def _show(found: Explanation) -> None:

@@ -14,9 +14,11 @@ from bytewax.recovery import RecoveryConfig
 from astray.config import Config
 from astray.errors import ConfigError, StateError
 from astray.flow.naming import STDIN, check_sources
+from astray.flow.openfile import Place
 from astray.flow.recovery import check_fits, open_recovery
 from astray.flow.sources import Places
 from astray.flow.state import Whole, make_directory, places_in, read_exported, read_whole, sound
+from astray.flow.verdicts import VERDICTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,8 @@ class Beginning:
     """The sources of a second reading, and the state with which it begins, if there is one.
 
     A state knows its sources by the names under which they were read; `paths` says where those
-    lie now. `told` is what people should know of it.
+    lie now. `verdicts` is the number of the last verdict that it has heard of from its case
+    store. `told` is what people should know of it.
     """
 
     names: tuple[str, ...]
@@ -32,6 +35,7 @@ class Beginning:
     state: Path | None = None
     whole: Whole | None = None
     places: Places = field(default_factory=dict)
+    verdicts: int = 0
     told: tuple[str, ...] = ()
 
     @contextmanager
@@ -91,6 +95,7 @@ def _going_on(events: Sequence[str], state: Path, whole: Whole) -> Beginning:
         places = places_in(whole)
     except StateError as error:
         raise ConfigError([f"{state}: {error}"]) from None
+    verdicts = Place(*places.pop(VERDICTS, Place())).offset
     paths: dict[str, Path] = {}
     names, told, problems = [], [], []
     for name in events:
@@ -111,7 +116,7 @@ def _going_on(events: Sequence[str], state: Path, whole: Whole) -> Beginning:
         for name in names
         if name not in places
     ]
-    return Beginning(tuple(names), paths, state, whole, places, tuple(told))
+    return Beginning(tuple(names), paths, state, whole, places, verdicts, tuple(told))
 
 
 def _known_as(name: str, known: Sequence[str]) -> list[str]:

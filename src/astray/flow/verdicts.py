@@ -29,10 +29,11 @@ VERDICTS: Final = "verdicts:"
 POLL_EVERY_S: Final = 3.0
 """How often a run asks the case store for verdicts."""
 
-FILE_VERDICTS_MAX: Final = 65_536
-"""Verdicts of a file that are heard; it is as many as a shard lets wait."""
+VERDICTS_MAX: Final = 65_536
+"""Verdicts that are heard at once; it is as many as a shard lets wait."""
 
 _BATCH_MAX: Final = 1000
+_NO_PLACE: Final = 2**62
 
 
 class StoreVerdicts(Source):
@@ -89,14 +90,18 @@ def decode_verdicts(chunk: Chunk, at_us: int, placed: Callable[[str, int], int])
 
 
 @dataclass(frozen=True, slots=True)
-class FileVerdicts:
-    """The verdicts of a file, and a sentence for each line that is none."""
+class Told:
+    """Verdicts that are known before a stream begins, and a sentence for each that is none."""
 
     judgements: tuple[Judgement, ...] = ()
     problems: tuple[str, ...] = ()
 
+    def __add__(self, other: "Told") -> "Told":
+        """Return these, and then others."""
+        return Told(self.judgements + other.judgements, self.problems + other.problems)
 
-def read_verdicts(file: Path | None) -> FileVerdicts:
+
+def read_verdicts(file: Path | None) -> Told:
     """Return the verdicts of a file with one a line; without a file there are none.
 
     Raises
@@ -105,7 +110,7 @@ def read_verdicts(file: Path | None) -> FileVerdicts:
         The file cannot be read, or has more than can be heard.
     """
     if file is None:
-        return FileVerdicts()
+        return Told()
     told: list[Judgement] = []
     problems = []
     try:
@@ -118,6 +123,33 @@ def read_verdicts(file: Path | None) -> FileVerdicts:
                     problems.append(f"{file}:{number}: not a verdict: {found}")
     except OSError as error:
         raise ConfigError([f"{file}: cannot be read: {error.strerror}"]) from None
-    if len(told) > FILE_VERDICTS_MAX:
-        raise ConfigError([f"{file}: has {len(told):,} verdicts; {FILE_VERDICTS_MAX:,} at most"])
-    return FileVerdicts(tuple(told), tuple(problems))
+    if len(told) > VERDICTS_MAX:
+        raise ConfigError([f"{file}: has {len(told):,} verdicts; {VERDICTS_MAX:,} at most"])
+    return Told(tuple(told), tuple(problems))
+
+
+def stored_verdicts(store: Store, after: int = 0) -> Told:
+    """Return the verdicts of a case store after the one of that number, where they took effect.
+
+    Those that no run has heard of have no place in the stream, and have changed nothing.
+
+    Raises
+    ------
+    ConfigError
+        There are more than can be heard.
+    """
+    told: list[Judgement] = []
+    problems = []
+    while found := store.verdicts_after(after, _BATCH_MAX):
+        after = found[-1][0]
+        for number, body in found:
+            one = judgement_of(body, _NO_PLACE)
+            if isinstance(one, str):
+                problems.append(f"the case store's verdict {number}: {one}")
+            elif one.at_us != _NO_PLACE:
+                told.append(one)
+        if len(told) > VERDICTS_MAX:
+            raise ConfigError(
+                [f"the case store has more than {VERDICTS_MAX:,} verdicts: take a later state"]
+            )
+    return Told(tuple(told), tuple(problems))

@@ -1,4 +1,4 @@
-"""A past score derived again, from the events alone or from a state and what came after it.
+"""A past score derived again, from events and verdicts, or from a state and what came after it.
 
 The events go through the dataflow of a live run, and what is ranked on the way is looked at;
 so the score is the live one to the bit, and not one that is worked out anew.
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from astray.baseline.judgement import Judgement
 from astray.baseline.records import Finding
 from astray.config import Config
 from astray.decide.decider import Ranked, Ruling
@@ -123,8 +124,12 @@ class Explanation:
         }
 
 
-def explain(wanted: Wanted, config: Config, beginning: Beginning) -> Explanation | None:
+def explain(
+    wanted: Wanted, config: Config, beginning: Beginning, verdicts: tuple[Judgement, ...] = ()
+) -> Explanation | None:
     """Derive a past score again; None where the session was not ranked since the beginning.
+
+    `verdicts` take effect where they did; those that the state has heard of change nothing.
 
     Raises
     ------
@@ -142,8 +147,9 @@ def explain(wanted: Wanted, config: Config, beginning: Beginning) -> Explanation
     search = _Search(target, config.sessions.events_max, reading)
     names = list(beginning.names)
     context = Context(
-        config, names, Counters(), flush=True, watch=search.decoded, audit=search.ranked
-    )
+        config, names, Counters(), flush=True, watch=search.decoded, audit=search.ranked,
+        judgements=verdicts,
+    )  # fmt: skip
     source = Sources(names, reading)
     flow = build_flow(context, source, Calling(search.decided), RejectsFile(None))
     with beginning.recovery(config) as recovery:

@@ -71,3 +71,8 @@ def parse(url: str) -> URL:
 def is_shared(url: URL) -> bool:
     """Return whether several processes may write what is at a URL at a time."""
     return url.get_backend_name() == "postgresql"
+
+
+def is_there(url: URL) -> bool:
+    """Return whether there may be something at a URL: a file is, and a server may be."""
+    return is_shared(url) or Path(url.database or "").is_file()

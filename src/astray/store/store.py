@@ -91,6 +91,14 @@ class Store:
         """
         return address.is_shared(address.parse(address.resolve(url, environment)))
 
+    @staticmethod
+    def is_there(url: str, *, environment: Mapping[str, str] = os.environ) -> bool:
+        """Return whether there may be a store at a URL: a file is looked for, no server is asked.
+
+        Raises as `open` does for an address that cannot be used.
+        """
+        return address.is_there(address.parse(address.resolve(url, environment)))
+
     @property
     def is_shared(self) -> bool:
         """Whether several processes may write it at a time."""
