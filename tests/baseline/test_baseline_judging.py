@@ -11,8 +11,8 @@ from astray.baseline.keeping import kept_rows
 from astray.baseline.kept import KEPT_OF_AGENT_MAX
 from astray.baseline.layout import FIRST_TOTAL, NOVELTY_LARGEST, NOVELTY_SUM, TOTALS
 from astray.baseline.pages import WAYS
-from astray.baseline.rehearsal import RESTORED_ROW, STRUCK_ROW
-from astray.events import Event
+from astray.baseline.rehearsal import AGREED_ROW, EXPIRED_ROW, RESTORED_ROW, STRUCK_ROW
+from astray.events import Event, parse_line
 from astray.events.ids import pair_id, stable_id
 from core import feed, new_shard, say, small_config
 from strategies import NOW_US
@@ -367,6 +367,35 @@ def test_a_verdict_about_nothing_that_is_kept_is_counted():
     assert int(shard.memory.counters[N_UNMATCHED]) == 2
 
 
+def _told(reported):
+    """Return who has left quarantine: how, the agent's and the session's name, its start, when."""
+    found = []
+    for records in reported:
+        for row, line in zip(records.rows, records.lines, strict=True):
+            if row["row"] <= AGREED_ROW:
+                event = parse_line(line, NOW_US)
+                assert row["agent"] == _key(event.agent)
+                times = int(row["start_us"]), int(row["ts_us"])
+                found.append((int(row["row"]), event.agent, event.session, *times))
+    return found
+
+
+def test_names_are_known_of_who_is_open_or_in_quarantine_only():
+    """Nothing else of a line stays; who is let go, or was calm, is forgotten, with its name."""
+    odd = [_odd(_BEGUN, session=f"odd-{n}", resources=(f"payroll-{n}" * 40,)) for n in "ab"]
+    shard = new_shard(_CONFIG)
+    past = [_usual(day, agent) for day in range(_BEGUN) for agent in ("bot", "peer")]
+    feed(shard, [*past, *odd, dataclasses.replace(_odd(_BEGUN + 1), session_end=False)])
+
+    named = [line for *_, line in shard.judging.names.dump()]
+    feed(shard, [_usual(_BEGUN + 40, "peer"), _usual(_BEGUN + 41, "peer")])
+
+    sessions = [parse_line(line.encode(), NOW_US).session for line in named]
+    assert sorted(sessions) == ["odd", "odd-a", "odd-b"]
+    assert not any("payroll" in line for line in named)
+    assert shard.judging.names.dump() == []
+
+
 def test_quarantine_ends_with_time():
     """After so many days a session teaches as little as a suspicious one, and is forgotten."""
     days = 5
@@ -375,11 +404,13 @@ def test_quarantine_ends_with_time():
     )
     shard = _begun(config)
     items = len(_own(shard)[0])
-    _turn(shard, _BEGUN + days)
+    early = feed(shard, [_usual(_BEGUN + days, "peer")])
     assert int(shard.memory.counters[N_RELEASED]) == 0
 
-    _turn(shard, _BEGUN + days + 1)
+    told = _told(feed(shard, [_usual(_BEGUN + days + 1, "peer")]))
 
+    assert _told(early) == []
+    assert told == [(EXPIRED_ROW, "bot", "odd", _odd(_BEGUN).ts_us, _at(_BEGUN + days + 1))]
     assert int(shard.memory.counters[N_RELEASED]) == 1
     assert len(_own(shard)[0]) > items
     assert not len(_kept(shard))
@@ -396,9 +427,13 @@ def test_quarantine_ends_when_peers_come_to_do_the_same():
     assert _kept(shard)["units"].tolist().count(0) == 1
     say(shard, *(_judgement(Said.EXCUSED, n, 0, peer, "new") for n, peer in enumerate(peers, 1)))
 
+    told = []
     for day in range(_BEGUN + 2, _BEGUN + 9):
-        feed(shard, [_odd(day, peer, "new" if day == _BEGUN + 2 else f"n{day}") for peer in peers])
+        odd = [_odd(day, peer, "new" if day == _BEGUN + 2 else f"n{day}") for peer in peers]
+        told += _told(feed(shard, odd))
 
+    assert (AGREED_ROW, "bot", "odd", _odd(_BEGUN).ts_us) in [each[:-1] for each in told]
+    assert len(told) == int(shard.memory.counters[N_RELEASED])
     assert int(shard.memory.counters[N_RELEASED]) >= 1
     assert _novelty(shard, _odd(_BEGUN + 9, session="again")) == 0.0
 

@@ -9,6 +9,7 @@ import pytest
 
 from astray.alerts.ocsf import finding
 from astray.decide.decision import Decision, Level, Mode, Withheld
+from astray.decide.leaving import Left, Why
 from astray.respond import WebhookOutbox
 from astray.store import Store, Terms
 from astray.testing import Receiver, make_decision
@@ -244,6 +245,25 @@ def test_people_suspend_and_release_while_astray_runs(tmp_path, receiver):
         ("kim", "release"),
     ]
     assert {attempt.flaw for attempt in receiver.attempts} == {None}
+
+
+def test_who_left_quarantine_can_be_seen(tmp_path):
+    """Whose session it was and why; with its case, if it has one, which shows it too."""
+    judged = make_decision(level=Level.ALERT, mode=Mode.OBSERVE)
+    kept(tmp_path, judged)
+    before = cases(tmp_path, "learnt").stdout
+    left = Left("", judged.agent, judged.session, start_us=5, ts_us=9, why=Why.AGREED)
+    with Store.open(f"sqlite:///{tmp_path}/cases.db") as store:
+        store.record_left([left], time.time())
+
+    (told,) = cases(tmp_path, "learnt").stdout.decode().splitlines()
+    (as_json,) = cases(tmp_path, "learnt", "--json").stdout.splitlines()
+    shown = cases(tmp_path, "show", judged.case).stdout.decode()
+
+    assert before == b""
+    assert told.endswith(f"Z {left.sentence} ({judged.case})")
+    assert orjson.loads(as_json)["case"] == judged.case
+    assert left.sentence in shown.replace("\n", " ")
 
 
 def test_what_was_removed_can_be_seen(tmp_path):

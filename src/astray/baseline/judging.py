@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from astray.baseline.buffers import N_JUDGED, N_RELEASED, N_UNMATCHED, RECORD, UNITS
 from astray.baseline.judgement import Judgement, Said
@@ -27,8 +26,9 @@ from astray.baseline.kept import (
 from astray.baseline.layout import IMPLICIT
 from astray.baseline.learning import SUSPICIOUS_UNITS
 from astray.baseline.memory import Memory, with_more_pages
+from astray.baseline.names import Names
 from astray.baseline.pages import release, used_pages
-from astray.baseline.rehearsal import RESTORED_ROW, STRUCK_ROW
+from astray.baseline.rehearsal import AGREED_ROW, EXPIRED_ROW, RESTORED_ROW, STRUCK_ROW
 from astray.baseline.revising import (
     excuse_peers,
     excuse_peers_no_more,
@@ -54,14 +54,17 @@ _ROOM: Final = 4
 class Judging:
     """The verdicts that a shard has heard, and what became of them.
 
-    `told` are records of the sessions that the last turn has struck off, or restored.
+    `told` are records of the sessions that the last turn has struck off, restored, or let out
+    of quarantine; with a line each that names the last ones.
     """
 
     def __init__(self) -> None:
         self._waiting: list[Judgement] = []
         self._known: dict[int, None] = {}
         self._unheard = 0
+        self.names = Names()
         self.told = np.zeros(0, RECORD)
+        self.told_lines: tuple[bytes, ...] = ()
 
     def hear(self, judgements: Iterable[Judgement]) -> None:
         """Take verdicts; one that is known changes nothing."""
@@ -87,14 +90,28 @@ class Judging:
             if judgement in self._waiting:  # it may have been undone in the same window
                 memory = self._apply(memory, settings, judgement, now_us)
         after = _confirmed_of(memory) if due else set()
-        self.told = _records(after - before, before - after)
+        told: list[_Told] = [(STRUCK_ROW, *named, 0) for named in after - before]
+        told += [(RESTORED_ROW, *named, 0) for named in before - after]
         if len(kept_rows(memory)):
             memory = _hold(memory, settings, now_us)
             if now_us // _DAY_US > int(memory.window["first_us"][0]) // _DAY_US:
-                memory = _expire(memory, settings, now_us)
-                memory = _agree(memory, settings, now_us)
+                memory = _expire(memory, settings, now_us, told)
+                memory = _agree(memory, settings, now_us, told)
                 trim(memory)
+        self._tell(sorted(told, reverse=True), now_us)
+        self.names.forget(memory)
         return memory
+
+    def _tell(self, told: list["_Told"], now_us: int) -> None:
+        """Make records of what has become of sessions, in an order that is none of theirs."""
+        self.told = np.zeros(len(told), RECORD)
+        lines = []
+        for record, (row, tenant, session, start_us, agent) in zip(self.told, told, strict=True):
+            record["row"], record["tenant"], record["ts_us"] = row, tenant, now_us
+            record["session"], record["start_us"], record["agent"] = session, start_us, agent
+            is_named = row in (AGREED_ROW, EXPIRED_ROW)
+            lines.append(self.names.line_of(session, start_us) if is_named else b"")
+        self.told_lines = tuple(lines)
 
     def _apply(
         self, memory: Memory, settings: ShardSettings, judgement: Judgement, now_us: int
@@ -124,15 +141,19 @@ class Judging:
 
     def dump(self) -> dict[str, Any]:
         """Return everything as JSON."""
-        return {"waiting": list(map(list, self._waiting)), "known": list(self._known)}
+        waiting, known = list(map(list, self._waiting)), list(self._known)
+        return {"waiting": waiting, "known": known, "names": self.names.dump()}
 
     def load(self, dumped: dict[str, Any]) -> None:
         """Take what was dumped."""
         self._waiting = [Judgement(*one) for one in dumped.get("waiting", ())]
         self._known = dict.fromkeys(dumped.get("known", ()))
+        self.names.load(dumped.get("names", ()))
 
 
 _Named = tuple[int, int, int]
+_Told = tuple[int, int, int, int, int]
+"""What has become of a session, as a record's row; its tenant, key, start, and agent."""
 
 
 def _confirmed_of(memory: Memory) -> set[_Named]:
@@ -141,16 +162,6 @@ def _confirmed_of(memory: Memory) -> set[_Named]:
     rows = rows[rows["state"] == CONFIRMED]
     names = (rows[name].tolist() for name in ("tenant", "key", "start_us"))
     return set(zip(*names, strict=True))
-
-
-def _records(struck: set[_Named], restored: set[_Named]) -> NDArray[Any]:
-    told = [(STRUCK_ROW, *named) for named in sorted(struck)]
-    told += [(RESTORED_ROW, *named) for named in sorted(restored)]
-    records = np.zeros(len(told), RECORD)
-    for record, (row, tenant, session, start_us) in zip(records, told, strict=True):
-        record["row"], record["tenant"] = row, tenant
-        record["session"], record["start_us"] = session, start_us
-    return records
 
 
 def compile_judging(memory: Memory) -> None:
@@ -274,7 +285,7 @@ def _hold(memory: Memory, settings: ShardSettings, now_us: int) -> Memory:
     return memory
 
 
-def _expire(memory: Memory, settings: ShardSettings, now_us: int) -> Memory:
+def _expire(memory: Memory, settings: ShardSettings, now_us: int, told: list[_Told]) -> Memory:
     """Let out who has been in quarantine long enough, and forget what nobody will ask about."""
     if not settings.quarantine_us:
         return memory
@@ -283,12 +294,14 @@ def _expire(memory: Memory, settings: ShardSettings, now_us: int) -> Memory:
     over &= (rows["state"] != EXCUSED) & (rows["state"] != PEERS_EXCUSED)
     free = over & (rows["taught"] == 0.0) & (rows["state"] != CONFIRMED)
     weight = float(memory.window["weight"][0]) * SUSPICIOUS_UNITS / UNITS
-    memory = _released(memory, settings, np.flatnonzero(free).tolist(), weight, now_us)
+    places = np.flatnonzero(free).tolist()
+    told += _leaving(memory, places, EXPIRED_ROW)
+    memory = _released(memory, settings, places, weight, now_us)
     drop(memory, over)
     return memory
 
 
-def _agree(memory: Memory, settings: ShardSettings, now_us: int) -> Memory:
+def _agree(memory: Memory, settings: ShardSettings, now_us: int, told: list[_Told]) -> Memory:
     """Let out of quarantine what many clean sessions of peers show."""
     if not settings.agreement > 0.0:
         return memory
@@ -296,9 +309,17 @@ def _agree(memory: Memory, settings: ShardSettings, now_us: int) -> Memory:
     weight = float(memory.window["weight"][0])
     place = next_agreed(memory, 0, known, settings.agreement)
     while place >= 0:
+        told += _leaving(memory, (place,), AGREED_ROW)
         memory = _released(memory, settings, (place,), weight, now_us)
         place = next_agreed(memory, place + 1, known, settings.agreement)
     return memory
+
+
+def _leaving(memory: Memory, places: Sequence[int], row: int) -> list[_Told]:
+    """Return what is to be told of sessions that leave quarantine."""
+    rows = kept_rows(memory)[list(places)]
+    names = ("tenant", "key", "start_us", "agent")
+    return [(row, *one) for one in rows[list(names)].tolist()]
 
 
 def _released(

@@ -46,9 +46,10 @@ INJECTED, STOLEN, FOREIGN, NEW, ENUMERATION, EXFILTRATION, BURST = range(len(KIN
 FIRST_ROW = -2
 """A record's row tells the kind: this for the first, one less for each further one."""
 
-STRUCK_ROW, RESTORED_ROW = -100, -101
+STRUCK_ROW, RESTORED_ROW, AGREED_ROW, EXPIRED_ROW = -100, -101, -102, -103
 """Rows of records that are no sessions as they stand, but tell that one was confirmed to be
-malicious, or is so no more."""
+malicious, or is so no more; that one has left quarantine, as its peers have come to do the same,
+or as it had been there long enough."""
 
 _TRIES = 48
 _PEERS = 0.5

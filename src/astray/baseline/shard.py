@@ -125,6 +125,7 @@ class Shard:
         findings = self._findings_of(rows, evidence, decoded)
         if len(rows):
             lines = tuple(decoded.line(row) if row >= 0 else b"" for row in rows["row"].tolist())
+            self.judging.names.hear(memory, rows, lines)
             out.append(Records(self.number, self.window_us, rows, lines, findings))
 
     def _findings_of(
@@ -164,8 +165,8 @@ class Shard:
         self.memory = self.judging.turn(self.memory, self.settings, first_us)
         self._enter(first_us, out)
         if len(told := self.judging.told):
-            nothing = (b"",) * len(told), ((),) * len(told)
-            out.append(Records(self.number, first_us, told, *nothing))
+            lines = self.judging.told_lines
+            out.append(Records(self.number, first_us, told, lines, ((),) * len(told)))
 
     def _end_idle(self, now_us: int, out: list[Records]) -> None:
         """End the sessions that are idle by `now_us`."""

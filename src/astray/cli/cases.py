@@ -14,6 +14,7 @@ import typer
 from astray.alerts.ocsf import finding
 from astray.cli.casefile import show_case, show_cases
 from astray.cli.common import ConfigFile, reporting
+from astray.cli.learnt import learnt
 from astray.cli.removed import removed
 from astray.cli.screen import Screen, write_out
 from astray.config import Config, load_config
@@ -35,6 +36,7 @@ from astray.store import Act, CaseFile, Outcome, Store, in_force
 cases_app = typer.Typer(no_args_is_help=True, help="Look into cases, and act on them.")
 
 cases_app.command()(removed)
+cases_app.command()(learnt)
 
 PROBLEMS_MAX = 20
 """Bad lines that are named; further ones are counted."""

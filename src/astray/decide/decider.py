@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from astray import blob
 from astray.baseline.layout import AGE_CLASSES
 from astray.baseline.records import Finding, Records
-from astray.baseline.rehearsal import FIRST_ROW, KINDS, STRUCK_ROW
+from astray.baseline.rehearsal import FIRST_ROW, KINDS, RESTORED_ROW, STRUCK_ROW
 from astray.calibrate.reference import Counts, Reference
 from astray.config import Config
 from astray.config_detectors import Detector
 from astray.decide.blindness import Blindness
 from astray.decide.decision import Decision
 from astray.decide.drift import Drift
+from astray.decide.leaving import Left, left_of
 from astray.decide.limits import lowest_limits, possibly_beyond
 from astray.decide.review import Review
 from astray.decide.rules import Candidate, Rules
@@ -63,7 +64,8 @@ class Ruling:
     """What came of some records: decisions, and for measuring every ranked session.
 
     `lines` has an element per row of `scored`: the bytes of the event it stood at. `silences`
-    are those that have begun or ended, `reviews` what people are asked to look at.
+    are those that have begun or ended, `reviews` what people are asked to look at, `left` the
+    sessions that have left quarantine.
     """
 
     decisions: list[Decision] = field(default_factory=list)
@@ -71,6 +73,7 @@ class Ruling:
     lines: list[bytes] = field(default_factory=list)
     silences: list[Silence] = field(default_factory=list)
     reviews: list[Review] = field(default_factory=list)
+    left: list[Left] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,9 @@ class Decider:
     ) -> None:
         rows = records.rows[places]
         reference = self._reference(tenant)
-        reference.hear(rows[rows["row"] <= STRUCK_ROW])
+        reference.hear(rows[(rows["row"] <= STRUCK_ROW) & (rows["row"] >= RESTORED_ROW)])
+        for at in np.flatnonzero(rows["row"] < RESTORED_ROW).tolist():
+            ruling.left.append(left_of(rows[at], records.lines[places[at]]))
         places, rows = places[rows["row"] > STRUCK_ROW], rows[rows["row"] > STRUCK_ROW]
         levels = self.panel.detect(rows)
         reference.add(rows[rows["row"] < 0], levels[rows["row"] < 0])

@@ -16,6 +16,7 @@ from astray.alerts.review import review_finding
 from astray.baseline.judgement import Judgement
 from astray.config import Config, Webhook
 from astray.decide.decider import Ruling
+from astray.decide.decision import Decision
 from astray.decide.review import Review
 from astray.detectors.models import check_detectors
 from astray.errors import AstrayError, ConfigError
@@ -237,9 +238,13 @@ class _Record:
             self._alerts.wake()
         if ruling.reviews:
             self._ask(ruling.reviews)
-        if not ruling.decisions:
-            return
-        decisions = self._past.judged(ruling.decisions)
+        if ruling.decisions:
+            self._decide(ruling.decisions)
+        if ruling.left:  # now their cases are there, also of those that began in this batch
+            self._store.record_left(ruling.left, time.time())
+
+    def _decide(self, taken: Sequence[Decision]) -> None:
+        decisions = self._past.judged(taken)
         fresh = self._store.record(decisions, self._outbox, time.time())
         for decision in fresh:
             self._counters.decisions[decision.level] += 1

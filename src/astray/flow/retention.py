@@ -78,6 +78,8 @@ class Retention(Background):
                 break
         while self._leads() and (count := self._store.remove_alerts(terms)):
             self._counters.removed.update({"alerts": count})
+        while self._leads() and (count := self._store.remove_notes(terms)):
+            self._counters.removed.update({"audit": count})
         while self._leads() and self._store.give_back():
             pass
 

@@ -240,7 +240,7 @@ class Decide(StatefulBatchLogic[Records, Ruling, bytes | None]):
     def on_batch(self, values: list[Records]) -> tuple[list[Ruling], bool]:
         """Decide about records; called by the engine."""
         ruling = self._decider.decide(values)
-        is_news = ruling.scored or ruling.silences or ruling.reviews
+        is_news = ruling.scored or ruling.silences or ruling.reviews or ruling.left
         return [ruling] if is_news else [], self.RETAIN
 
     def snapshot(self) -> bytes | None:

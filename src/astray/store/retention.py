@@ -39,6 +39,7 @@ from astray.events import clock
 from astray.store import numbering
 from astray.store.delivering import ROWS_MAX
 from astray.store.judging import Act
+from astray.store.noting import BY, LEARN
 from astray.store.recording import REMOVED_UNTIL, set_mark
 from astray.store.schema import (
     DeliveryState,
@@ -64,9 +65,8 @@ ALERTS_MAX: Final = 200
 EVERYTHING: Final = 2**63 - 1
 """The number up to which everything has been handed on, where nobody is to get it."""
 
-BY: Final = "astray"
 DID: Final = "remove"
-"""How the audit calls what is done here, and by whom."""
+"""How the audit calls what is done here."""
 
 _OF_CASES: Final = (
     alerts,
@@ -150,7 +150,8 @@ def remove_alerts(connection: Connection, terms: Terms) -> int:
 
 def removals(connection: Connection, limit: int) -> list[Act]:
     """Return what the audit says of removals, the latest first."""
-    query = select(audit).where(audit.c.case_id.is_(None)).order_by(audit.c.sequence.desc())
+    ours = (audit.c.case_id.is_(None), audit.c.did == DID)
+    query = select(audit).where(*ours).order_by(audit.c.sequence.desc())
     rows = connection.execute(query.limit(min(limit, ROWS_MAX)))
     return [Act("", row.at_s, row.who, row.did, row.note, row.about) for row in rows]
 
@@ -174,7 +175,7 @@ def _open(connection: Connection, ids: Sequence[str], terms: Terms, now_s: float
     return {
         *_having(connection, silences.c.case_id, ids, silences.c.ended == Over.NOT_YET),
         *_having(connection, deliveries.c.case_id, ids, waiting),
-        *_having(connection, audit.c.case_id, ids, *acted),
+        *_having(connection, audit.c.case_id, ids, audit.c.did != LEARN, *acted),
         *_having(connection, alerts.c.case_id, ids, alerts.c.sequence > terms.alerts),
         *_having(connection, decisions.c.case_id, ids, decisions.c.sequence > terms.decisions),
         *(case_id for case_id, verdict in said.items() if _is_to_come(verdict, now_s)),

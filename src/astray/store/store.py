@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from astray.decide.decision import Decision
+from astray.decide.leaving import Left
 from astray.decide.review import Review
 from astray.decide.silence import Kind, Silence
 from astray.decide.verdict import Verdict
@@ -13,6 +14,7 @@ from astray.store import (
     address,
     delivering,
     judging,
+    noting,
     recording,
     retention,
     reviewing,
@@ -137,6 +139,14 @@ class Store:
         """Write what is new of silences, a case and an alert each; return it."""
         return self._database.write(silencing.record_silences, silences, render, now_s)
 
+    def record_left(self, left: Sequence[Left], now_s: float) -> int:
+        """Write into the audit which sessions have left quarantine, each once; return how many."""
+        return self._database.write(noting.record_left, left, now_s)
+
+    def learnt(self, limit: int) -> list[Act]:
+        """Return which sessions have left quarantine, as the audit has it, the latest first."""
+        return self._database.read(noting.learnt, limit)
+
     def lasting_silences(self, kind: Kind) -> list[Silence]:
         """Return the silences of a kind that are not over."""
         return self._database.read(silencing.lasting, kind)
@@ -256,6 +266,10 @@ class Store:
     def remove_alerts(self, terms: Terms) -> int:
         """Remove some old alerts that have been handed on; return how many."""
         return self._database.write(retention.remove_alerts, terms)
+
+    def remove_notes(self, terms: Terms) -> int:
+        """Remove some old lines of the audit about sessions without a case; return how many."""
+        return self._database.write(noting.remove_notes, terms.before_s)
 
     def removals(self, limit: int) -> list[Act]:
         """Return what was removed when, as the audit has it, the latest first."""

@@ -32,11 +32,17 @@ def gathered_kept(
 
 
 def gathered_verdicts(dumped: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Return the verdicts of all shards, each once, as they are dumped."""
+    """Return the verdicts of all shards, each once, as they are dumped.
+
+    So are the names of sessions: a shard forgets those that are not its own at its next turn.
+    """
     waiting: dict[int, list[int]] = {}
     known: dict[int, None] = {}
+    names: list[Any] = []
     for each in dumped:
         waiting |= {one[2]: one for one in each.get("waiting", ())}
         known |= dict.fromkeys(each.get("known", ()))
+        names += each.get("names", ())
     latest = list(known)[-KNOWN_MAX:]
-    return {"waiting": sorted(waiting.values())[:WAITING_MAX], "known": latest}
+    some = sorted(waiting.values())[:WAITING_MAX]
+    return {"waiting": some, "known": latest, "names": sorted(names)}

@@ -1,0 +1,84 @@
+"""Whose the sessions are that may leave quarantine: the core knows ids, and an audit wants names.
+
+The names of a session are kept from its first report on. When it ends they go, unless the session
+is kept and may still be learnt.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astray.baseline.buffers import UNITS
+from astray.baseline.keeping import kept_rows
+from astray.baseline.memory import Memory
+from astray.events import Event, encode_event, parse_line
+
+_ANY_TIME_US = 2**62
+_ACTION = "session"
+_ENDED = -1
+
+Named = tuple[int, int]
+"""A session: its key, and when it began."""
+
+
+class Names:
+    """Lines with the names of reported sessions that are open, or kept and have taught little."""
+
+    def __init__(self) -> None:
+        self._lines: dict[Named, bytes] = {}
+
+    def hear(self, memory: Memory, rows: NDArray[Any], lines: Sequence[bytes]) -> None:
+        """Take what was reported (rows of `buffers.RECORD`) since this was called before."""
+        waiting: set[Named] | None = None
+        columns = (rows[name].tolist() for name in ("row", "session", "start_us"))
+        for row, session, start_us, line in zip(*columns, lines, strict=True):
+            named = session, start_us
+            if row >= 0 and named not in self._lines:
+                self._lines[named] = _line_of(line, start_us)
+            elif row == _ENDED and named in self._lines:
+                if waiting is None:
+                    waiting = _waiting_of(memory, int(np.count_nonzero(rows["row"] == _ENDED)))
+                if named not in waiting:
+                    del self._lines[named]
+
+    def line_of(self, session: int, start_us: int) -> bytes:
+        """Return a line that has the names of a session; empty where none is known."""
+        return self._lines.get((session, start_us), b"")
+
+    def forget(self, memory: Memory) -> None:
+        """Forget those that are neither open nor kept any more."""
+        if not self._lines:
+            return
+        keys = np.array([session for session, _ in self._lines], np.uint64)
+        staying: set[Named] = set()
+        for rows in (memory.sessions, kept_rows(memory)):
+            staying |= _named(rows[np.isin(rows["key"], keys)])
+        self._lines = {named: line for named, line in self._lines.items() if named in staying}
+
+    def dump(self) -> list[Any]:
+        """Return everything as JSON; what has become an event is UTF-8."""
+        return [[*named, line.decode()] for named, line in sorted(self._lines.items())]
+
+    def load(self, dumped: Iterable[Any]) -> None:
+        """Take what was dumped."""
+        self._lines = {(session, start_us): line.encode() for session, start_us, line in dumped}
+
+
+def _waiting_of(memory: Memory, count: int) -> set[Named]:
+    """Return those of the sessions kept last that have not been learnt like any other."""
+    rows = kept_rows(memory)[-count:]
+    return _named(rows[rows["units"] < UNITS])
+
+
+def _named(rows: NDArray[Any]) -> set[Named]:
+    return set(zip(rows["key"].tolist(), rows["start_us"].tolist(), strict=True))
+
+
+def _line_of(line: bytes, start_us: int) -> bytes:
+    """Return a line that says of an event only whose it was: the same for all of a session."""
+    event = parse_line(line, _ANY_TIME_US)
+    assert isinstance(event, Event)  # noqa: S101 - the line has been decoded before
+    of = (start_us, event.agent, _ACTION)
+    return encode_event(Event(*of, session=event.session, tenant=event.tenant))
