@@ -12,7 +12,8 @@ _EXPLAINED = """Session level, phase `test`, no label used, every event scored b
 one default configuration for all sets. Intervals are the middle 90 % over draws of agents, for
 `simulate` the lowest and the highest seed. `realised_r` is the share of benign sessions at or
 beyond 1 in 1/r, divided by r. `ahead_of` is the least lead in ROC-AUC and PR-AUC over a baseline,
-whose aggregation over a session is the best for it.
+whose aggregation over a session is the best for it. `with` is what detectors of river's, beside the
+default configuration, add to a measure.
 """
 
 
@@ -58,6 +59,7 @@ def _sections(results: Mapping[str, Any]) -> Iterable[str]:
         ("Ablations", "ablations"),
         ("Fusion and recalibration", "fusions"),
         ("Contamination: attacks in the stream, in per cent of its sessions", "contamination"),
+        ("With detectors of one's own beside the default", "plugins"),
     ):
         for recording, found in results[name].items():
             yield f"\n## {title}: {recording}\n"

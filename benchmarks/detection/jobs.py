@@ -9,6 +9,7 @@ from typing import Any
 
 from detection.evaluating import baselines_of, quality_of
 from detection.experiments import ablated, ablations, fused_otherwise, kept
+from detection.plugins import DETECTORS, plugged
 from detection.recordings import Recording, campaigns, clean, contaminated, fleets, real
 
 CONTAMINATIONS = (0.1, 1.0, 5.0, 20.0)
@@ -34,6 +35,8 @@ class Job:
                 return ablated(self.recording, self.variant)
             case "fusions":
                 return fused_otherwise(self.recording)
+            case "plugins":
+                return plugged(self.recording, self.variant)
             case _:
                 return kept(quality_of(self.recording))
 
@@ -50,6 +53,7 @@ def jobs(data: Path, scratch: Path, parts: set[str]) -> list[Job]:
           for each in reversed(CONTAMINATIONS)),
         *(Job("fusions", one) for one in studied),
         *(Job("ablations", one, name) for one in studied for name in ablations()),
+        *(Job("plugins", one, name) for one in studied for name in DETECTORS),
     ]  # fmt: skip
     return [job for job in every if job.part in parts]
 

@@ -15,7 +15,9 @@ MET, MISS, ABSENT = "met", "MISS", "absent"
 _BENIGN_MIN = 10_000
 """Benign sessions from which on a rate of one in a thousand says something."""
 
-_REALISED = (0.5, 1.3)
+REALISED = (0.5, 1.3)
+"""Between which values a realised false rate should lie, divided by the nominal one."""
+
 _AHEAD = ("roc_auc", "pr_auc")
 
 
@@ -112,7 +114,7 @@ def _young_rows(sets: Mapping[str, Any]) -> Iterator[Row]:
         yield Row(f"{id_}/suspended", suspended, None, 0.0, None, note)
         reaching = sum(one["reaching_1_in_100"] for one in of_age)
         value = 100.0 * reaching / benign if benign else None
-        yield Row(f"{id_}/realised_0.01", value, *_REALISED, None, note)
+        yield Row(f"{id_}/realised_0.01", value, *REALISED, None, note)
     first = [one["new_agents"] for one in seeds]
     note = f"first sessions of {sum(one['agents'] for one in first)} new agents of known groups"
     alerts = float(sum(one["alerts"] for one in first)) if seeds else None
@@ -127,7 +129,7 @@ def _realised_rows(sets: Mapping[str, Any]) -> Iterator[Row]:
             if rate == 0.01 or benign >= _BENIGN_MIN:
                 value, interval = found["measures"][measure], found["intervals"][measure]
                 note = f"{benign:,} benign sessions"
-                yield Row(f"{name}/{measure}", value, *_REALISED, tuple(interval), note)
+                yield Row(f"{name}/{measure}", value, *REALISED, tuple(interval), note)
 
 
 def _ahead_rows(sets: Mapping[str, Any], baselines: Mapping[str, Any]) -> Iterator[Row]:

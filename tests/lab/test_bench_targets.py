@@ -141,6 +141,7 @@ def test_the_card_says_what_was_missed_and_what_is_absent():
         "rows": rows, "sets": sets, "baselines": baselines, "absent": ["darpa98"],
         "ablations": {"simulate-11": {"without peers": {"pr_auc": 0.25}}},
         "fusions": {}, "contamination": {"simulate": {"20 %": {"realised_0.01": 0.1}}},
+        "plugins": {},
     }  # fmt: skip
 
     text = card({"commit": "abc", "dirty": True, "results": results})
