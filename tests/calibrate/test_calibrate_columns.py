@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from astray.baseline.layout import STATISTICS
+from astray.baseline.rehearsal import RESTORED_ROW, STRUCK_ROW
 from astray.calibrate.ended import ENDED
 from astray.calibrate.reference import Reference
 from astray.detectors.levels import MISSING
@@ -136,6 +137,24 @@ def test_other_detectors_find_their_own_columns_and_begin_the_rest():
     assert moved._pending[0]["statistic"][0, WIDTH:].tolist() == [MISSING, 3000]
     assert none._ages[SETTLED].past.dtype == none._pending[0].dtype == ENDED
     assert moved.sessions(SETTLED) == none.sessions(SETTLED) == 9
+
+
+def test_who_is_struck_off_comes_back_with_the_columns_there_are_then():
+    """A verdict that is taken back after a detector has gone, or another has come, still counts."""
+    reference = reference_of([[level, 0] for level in range(9)], columns=("a", "b"))
+    told = ended_rows([0.0] * 9)[5:]
+    told["row"] = STRUCK_ROW
+    reference.hear(told)
+    reference.turn()
+    struck = reference.sessions(SETTLED)
+
+    moved = Reference.load(reference.dump(), 1000, ("new", "a"))
+    told["row"] = RESTORED_ROW
+    moved.hear(told)
+    moved.turn()
+
+    assert (struck, moved.sessions(SETTLED)) == (5, 9)
+    assert n_of(moved, [None, 4000]) == [5.0]
 
 
 def test_experts_are_taught_anew_when_columns_change():

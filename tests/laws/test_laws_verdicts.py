@@ -200,6 +200,9 @@ def test_shards_divided_anew_go_on_with_their_verdicts(events, told, one, other,
 
     divided = [Shard.load(state, shards[0].settings, ["source"]) for state in states]
 
+    for name in ("waiting", "names"):
+        heard = {tuple(one) for shard in shards for one in shard.judging.dump()[name]}
+        assert all({tuple(one) for one in s.judging.dump()[name]} == heard for s in divided), name
     for key, (items, numbers, kept) in _agents_of(divided).items():
         assert (items, numbers) == own[key][:2]
         assert [row[-1] for row in kept] == [row[-1] for row in own[key][2]]
