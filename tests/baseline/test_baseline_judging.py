@@ -382,10 +382,12 @@ def _told(reported):
 
 def test_names_are_known_of_who_is_open_or_in_quarantine_only():
     """Nothing else of a line stays; who is let go, or was calm, is forgotten, with its name."""
-    odd = [_odd(_BEGUN, session=f"odd-{n}", resources=(f"payroll-{n}" * 40,)) for n in "ab"]
+    odd = [_odd(_BEGUN, session=f"odd-{n}", resources=(f"payroll-{n}",)) for n in "ab"]
     shard = new_shard(_CONFIG)
     past = [_usual(day, agent) for day in range(_BEGUN) for agent in ("bot", "peer")]
-    feed(shard, [*past, *odd, dataclasses.replace(_odd(_BEGUN + 1), session_end=False)])
+    long = tuple(f"payroll-{n}" * 60 for n in range(8))
+    open_ = dataclasses.replace(_odd(_BEGUN + 1), session_end=False, resources=long)
+    feed(shard, [*past, *odd, open_])
 
     named = [line for *_, line in shard.judging.names.dump()]
     feed(shard, [_usual(_BEGUN + 40, "peer"), _usual(_BEGUN + 41, "peer")])

@@ -26,7 +26,7 @@ from astray.baseline.kept import (
 from astray.baseline.layout import IMPLICIT
 from astray.baseline.learning import SUSPICIOUS_UNITS
 from astray.baseline.memory import Memory, with_more_pages
-from astray.baseline.names import Names
+from astray.baseline.names import NAMES_MAX, Names
 from astray.baseline.pages import release, used_pages
 from astray.baseline.rehearsal import AGREED_ROW, EXPIRED_ROW, RESTORED_ROW, STRUCK_ROW
 from astray.baseline.revising import (
@@ -92,14 +92,16 @@ class Judging:
         after = _confirmed_of(memory) if due else set()
         told: list[_Told] = [(STRUCK_ROW, *named, 0) for named in after - before]
         told += [(RESTORED_ROW, *named, 0) for named in before - after]
+        is_new_day = now_us // _DAY_US > int(memory.window["first_us"][0]) // _DAY_US
         if len(kept_rows(memory)):
             memory = _hold(memory, settings, now_us)
-            if now_us // _DAY_US > int(memory.window["first_us"][0]) // _DAY_US:
+            if is_new_day:
                 memory = _expire(memory, settings, now_us, told)
                 memory = _agree(memory, settings, now_us, told)
                 trim(memory)
         self._tell(sorted(told, reverse=True), now_us)
-        self.names.forget(memory)
+        if is_new_day or len(self.names) > NAMES_MAX:
+            self.names.forget(memory)
         return memory
 
     def _tell(self, told: list["_Told"], now_us: int) -> None:

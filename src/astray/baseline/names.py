@@ -1,11 +1,11 @@
 """Whose the sessions are that may leave quarantine: the core knows ids, and an audit wants names.
 
-The names of a session are kept from its first report on. When it ends they go, unless the session
-is kept and may still be learnt.
+A line of a session is kept from its first report on. When the session ends it goes, unless the
+session is kept and may still be learnt: then what it says of whose session it is stays.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,12 @@ from astray.baseline.buffers import UNITS
 from astray.baseline.keeping import kept_rows
 from astray.baseline.memory import Memory
 from astray.events import Event, encode_event, parse_line
+
+NAMES_MAX: Final = 1 << 16
+"""Beyond so many, what needs no name any more is looked for at every turn, and not once a day."""
+
+LINE_BYTES_MAX: Final = 2048
+"""Of a longer line only the names are kept from the beginning."""
 
 _ANY_TIME_US = 2**62
 _ACTION = "session"
@@ -29,19 +35,27 @@ class Names:
     def __init__(self) -> None:
         self._lines: dict[Named, bytes] = {}
 
+    def __len__(self) -> int:
+        return len(self._lines)
+
     def hear(self, memory: Memory, rows: NDArray[Any], lines: Sequence[bytes]) -> None:
         """Take what was reported (rows of `buffers.RECORD`) since this was called before."""
         waiting: set[Named] | None = None
-        columns = (rows[name].tolist() for name in ("row", "session", "start_us"))
-        for row, session, start_us, line in zip(*columns, lines, strict=True):
-            named = session, start_us
+        sessions, starts_us = rows["session"], rows["start_us"]
+        for place, row in enumerate(rows["row"].tolist()):
+            if row < _ENDED or (row == _ENDED and not self._lines):
+                continue  # what is rehearsed is nobody's
+            named = int(sessions[place]), int(starts_us[place])
             if row >= 0 and named not in self._lines:
-                self._lines[named] = _line_of(line, start_us)
+                line = lines[place]
+                is_long = len(line) > LINE_BYTES_MAX
+                self._lines[named] = _names_in(line, named[1]) if is_long else line
             elif row == _ENDED and named in self._lines:
                 if waiting is None:
                     waiting = _waiting_of(memory, int(np.count_nonzero(rows["row"] == _ENDED)))
-                if named not in waiting:
-                    del self._lines[named]
+                line = self._lines.pop(named)
+                if named in waiting:
+                    self._lines[named] = _names_in(line, named[1])
 
     def line_of(self, session: int, start_us: int) -> bytes:
         """Return a line that has the names of a session; empty where none is known."""
@@ -49,8 +63,6 @@ class Names:
 
     def forget(self, memory: Memory) -> None:
         """Forget those that are neither open nor kept any more."""
-        if not self._lines:
-            return
         keys = np.array([session for session, _ in self._lines], np.uint64)
         staying: set[Named] = set()
         for rows in (memory.sessions, kept_rows(memory)):
@@ -69,14 +81,15 @@ class Names:
 def _waiting_of(memory: Memory, count: int) -> set[Named]:
     """Return those of the sessions kept last that have not been learnt like any other."""
     rows = kept_rows(memory)[-count:]
-    return _named(rows[rows["units"] < UNITS])
+    places = np.flatnonzero(rows["units"] < UNITS)
+    return _named(rows[places]) if len(places) else set()
 
 
 def _named(rows: NDArray[Any]) -> set[Named]:
     return set(zip(rows["key"].tolist(), rows["start_us"].tolist(), strict=True))
 
 
-def _line_of(line: bytes, start_us: int) -> bytes:
+def _names_in(line: bytes, start_us: int) -> bytes:
     """Return a line that says of an event only whose it was: the same for all of a session."""
     event = parse_line(line, _ANY_TIME_US)
     assert isinstance(event, Event)  # noqa: S101 - the line has been decoded before

@@ -34,7 +34,7 @@ def gathered_kept(
 def gathered_verdicts(dumped: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Return the verdicts of all shards, each once, as they are dumped.
 
-    So are the names of sessions: a shard forgets those that are not its own at its next turn.
+    So are the names of sessions: a shard forgets those that are not its own within a day.
     """
     waiting: dict[int, list[int]] = {}
     known: dict[int, None] = {}
