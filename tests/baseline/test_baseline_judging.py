@@ -398,6 +398,14 @@ def test_names_are_known_of_who_is_open_or_in_quarantine_only():
     assert shard.judging.names.dump() == []
 
 
+def test_no_name_is_kept_of_who_has_been_learnt_like_any_other():
+    """It was reported, and a verdict may still come; but it will never leave quarantine."""
+    shard = _begun(small_config(learning={"suspicious_bits": 19.0, "quarantine_score": 120.0}))
+
+    assert len(_kept(shard)) == 1
+    assert shard.judging.names.dump() == []
+
+
 def test_quarantine_ends_with_time():
     """After so many days a session teaches as little as a suspicious one, and is forgotten."""
     days = 5
