@@ -67,6 +67,26 @@ def test_a_column_says_nothing_until_four_in_five_sessions_have_it():
     assert n_of(heard, [4000], [None]) == [pytest.approx(9.0), 1.0]
 
 
+@pytest.mark.parametrize(
+    ("known", "detected", "share"),
+    [
+        pytest.param(8, 7, 9 / 11, id="a column that counts, and says something"),
+        pytest.param(8, None, 1.0, id="it says nothing of this session"),
+        pytest.param(7, 7, 1.0, id="it does not count yet"),
+    ],
+)
+def test_a_promise_is_smaller_only_where_a_new_detector_had_a_part_in_it(known, detected, share):
+    """Whose score comes from statistics alone is ranked among all of the past: one is its equal."""
+    reference = Reference(1000, ("a",))
+    levels = levels_of(*([7] if place < known else [None] for place in range(10)))
+    reference.add(ended_rows([float(level) for level in range(10)]), levels)
+    reference.turn()
+
+    _, counted, _ = reference.rank(ended_rows([20.0]), levels_of([detected]))
+
+    assert counted.tolist() == [pytest.approx(11 / 2 * share)]
+
+
 @given(st.integers(0, 400), st.integers(0, 400), st.integers(0, 60))
 def test_no_rank_promises_more_than_sessions_like_it_can_tell(known, more, level):
     """However many of the past are missing, n is at most that of the known ones alone."""
@@ -147,6 +167,7 @@ def test_who_is_struck_off_comes_back_with_the_columns_there_are_then():
     reference.hear(told)
     reference.turn()
     struck = reference.sessions(SETTLED)
+    never = reference_of([[None, level] for level in range(9)], columns=("new", "a"))
 
     moved = Reference.load(reference.dump(), 1000, ("new", "a"))
     told["row"] = RESTORED_ROW
@@ -154,7 +175,7 @@ def test_who_is_struck_off_comes_back_with_the_columns_there_are_then():
     moved.turn()
 
     assert (struck, moved.sessions(SETTLED)) == (5, 9)
-    assert n_of(moved, [None, 4000]) == [5.0]
+    assert n_of(moved, [None, 6]) == n_of(never, [None, 6]) != n_of(never, [None, 4000])
 
 
 def test_experts_are_taught_anew_when_columns_change():

@@ -341,6 +341,18 @@ def test_events_without_a_time_follow_one_another():
     assert (second.agent, second.action) == ("bot", "-")
 
 
+def test_a_late_event_does_not_turn_the_clock_back():
+    """What does not say when it was comes after all that was learnt, not after what came last."""
+    items = Items(30.0)
+    for hours in (9, 3):
+        late = {"agent": "bot", "ts": BEGIN_US + hours * 3_600_000_000}
+        items.learn(late, items.events_of(late))
+
+    (after,) = items.events_of({"agent": "bot"})
+
+    assert after.ts_us == BEGIN_US + 9 * 3_600_000_000 + 30_000_000
+
+
 def test_its_own_detectors_work_too():
     """From the same configuration, kept with everything else; and so do files."""
     tables = [{"name": "lof", "model": "river.anomaly.LocalOutlierFactor", "warmup": 20}]
