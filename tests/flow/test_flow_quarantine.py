@@ -8,7 +8,7 @@ import pytest
 from astray.config import load_config
 from astray.decide.decision import case_id
 from astray.events import Event
-from astray.flow.engine import compile_kernels
+from astray.flow.kernels import compile_kernels
 from astray.flow.live import Live
 from astray.store import Store
 from running import lines

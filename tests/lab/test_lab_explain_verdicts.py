@@ -17,7 +17,8 @@ from astray.events.parse import parse_line
 from astray.flow.beginning import Beginning, beginning_of
 from astray.flow.counters import Counters
 from astray.flow.dataflow import build_flow
-from astray.flow.engine import compile_kernels, run_flow
+from astray.flow.engine import run_flow
+from astray.flow.kernels import compile_kernels
 from astray.flow.reading import Reading
 from astray.flow.recovery import open_recovery
 from astray.flow.sinks import Calling, Collector, RejectsFile
