@@ -55,6 +55,7 @@ def test_an_agent_that_changes_has_a_case_that_people_can_read(changed):
     row = " ".join(listed.stdout.decode().splitlines()[1].split())
     assert row.endswith(" review 0.0 - bot-0 -")
     assert told["message"] in shown.stdout.decode()
+    assert shown.stdout.decode().startswith(f"{case}: review\n")
     refused = cases(changed, "verdict", case, "true_positive", "--who", "kim")
     assert complaints(refused) == [f"astray: {case}: a case of no session: there is none to judge"]
 

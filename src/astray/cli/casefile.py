@@ -59,10 +59,12 @@ def show_case(file: CaseFile) -> None:
 
 def _lines(file: CaseFile) -> Iterator[str]:
     case = file.case
-    whose = f"session {case.session} of {case.agent}" if case.session else case.silence or ""
+    whose = f"session {case.session} of {case.agent}" if case.session else case.agent
     if file.review is not None:
         whose = f"{file.review.title}: {file.review.sentence}"
-    yield f"{case.case_id}: {case.level}, score {case.score:.2f}, 1 in {round(case.n):,}"
+    odd = f"{case.level}, score {case.score:.2f}, 1 in {round(case.n):,}"
+    of_session = case.silence is None and not case.is_review
+    yield f"{case.case_id}: {odd if of_session else _kind(case)}"
     yield f"{whose}{f' of tenant {case.tenant}' if case.tenant else ''}".strip()
     yield f"events {iso(case.first_event_us)} to {iso(case.last_event_us)}"
     yield f"suspension: {case.suspension or 'none'}"
