@@ -22,4 +22,5 @@ class Review(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+    learn_days: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     false_per_million: Annotated[float, Field(ge=0, le=100_000)]

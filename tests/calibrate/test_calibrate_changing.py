@@ -157,6 +157,6 @@ def test_interpreted_it_is_the_same_to_the_bit():
     compiled, interpreted = agents(5), agents(5)
 
     go_on(compiled, rows, times, n, 50.0)
-    written(interpreted, rows, times, n, levels_of(n), changing._RARITY, 50.0)
+    written(interpreted, rows, times, n, levels_of(n), changing._RARITY, 50.0, 0)
 
     assert interpreted.tobytes() == compiled.tobytes()

@@ -227,7 +227,7 @@ def test_every_command_has_help():
     assert found == [
         ("demo",), ("run",), ("replay",), ("explain",), ("simulate",),
         ("tune",), ("compare",), ("report",),
-        ("cases",), ("cases", "removed"), ("cases", "list"), ("cases", "show"), ("cases", "approve"), ("cases", "release"),
+        ("cases",), ("cases", "removed"), ("cases", "learnt"), ("cases", "list"), ("cases", "show"), ("cases", "approve"), ("cases", "release"),
         ("cases", "verdict"), ("cases", "export-verdicts"), ("cases", "import-verdicts"),
         ("config",), ("config", "check"), ("config", "show"), ("config", "schema"),
         ("state",), ("state", "inspect"), ("state", "export"), ("state", "import"),

@@ -16,7 +16,7 @@ def changed(tmp_path):
 def options(folder, false_per_million=100.0):
     """Return the arguments of a run in a folder, in which sessions alert nobody."""
     quiet = "[default_policy]\nalert = { score = 120.0 }\nsuspend = { score = 120.0 }\n"
-    review = f"[review]\nfalse_per_million = {false_per_million}\n"
+    review = f"[review]\nlearn_days = 0.0\nfalse_per_million = {false_per_million}\n"
     (folder / "astray.toml").write_text(f"{quiet}{review}")
     return (
         "--source", folder / "events.jsonl", "--config", folder / "astray.toml",

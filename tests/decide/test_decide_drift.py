@@ -23,7 +23,9 @@ class Fleet:
     """Agents whose sessions one can script; `reviews` is all that was asked for, by hour."""
 
     def __init__(self, drift=None, **review):
-        self.drift = drift or Drift(load_config(overrides={"review": review}))
+        self.drift = drift or Drift(
+            load_config(overrides={"review": {"learn_days": 0.0, **review}})
+        )
         self.activity = Activity()
         self.hour = 0
         self.reviews = []

@@ -10,7 +10,7 @@ from running import changing_fleet
 
 _SECTIONS = {
     "default_policy": {"alert": {"score": 120.0}, "suspend": {"score": 120.0}},
-    "review": {"false_per_million": 100.0},
+    "review": {"learn_days": 0.0, "false_per_million": 100.0},
 }
 
 

@@ -15,7 +15,7 @@ from strategies import NOW_US
 _HOUR_US = 3_600_000_000
 _START_US = NOW_US - NOW_US % _HOUR_US - 1000 * _HOUR_US
 _HOURS, _CHANGE = 75, 55
-_QUICK = {"review": {"false_per_million": 5000.0}}
+_QUICK = {"review": {"learn_days": 0.0, "false_per_million": 5000.0}}
 """A coarse limit, so that short streams have reviews."""
 
 _CONFIG = small_config(events={"shards": 2}, **_QUICK)

@@ -51,6 +51,7 @@ CHANGING = np.dtype(
         ("key", np.uint64),
         ("statistic", np.float64),  # at the limit it stays until somebody has been told
         ("sessions", np.int64),
+        ("first_us", np.int64),
         ("last_us", np.int64),
         ("level", np.uint8, OWN),  # of its latest sessions, a ring
         ("minute", np.uint32, OWN),  # when they began
@@ -73,9 +74,13 @@ def go_on(
     start_us: NDArray[np.int64],
     n: NDArray[np.float64],
     limit: float,
+    learn_us: int = 0,
 ) -> None:
-    """Take ended sessions of agents, in order; whose statistic has reached the limit waits."""
-    _go_on(table, rows, start_us, n, levels_of(n), _RARITY, limit)
+    """Take ended sessions of agents, in order; whose statistic has reached the limit waits.
+
+    Nobody has changed who began less than `learn_us` ago.
+    """
+    _go_on(table, rows, start_us, n, levels_of(n), _RARITY, limit, learn_us)
 
 
 @compiled
@@ -87,6 +92,7 @@ def _go_on(
     levels: NDArray[np.uint8],
     rarity: NDArray[np.float64],
     limit: float,
+    learn_us: int,
 ) -> None:
     for place in range(len(rows)):
         agent = table[rows[place]]
@@ -98,7 +104,9 @@ def _go_on(
                 reaching += 1
         own = (reaching + _LEARNT * rarity[level]) / (known + _LEARNT)
         likelihood = min(0.5 / math.sqrt(max(own, 1.0 / n[place])), _LIKELIHOOD_MAX)
-        if agent["statistic"] < limit:
+        if sessions == 0:
+            agent["first_us"] = start_us[place]
+        if agent["statistic"] < limit and start_us[place] - agent["first_us"] >= learn_us:
             agent["statistic"] = (1.0 + agent["statistic"]) * likelihood
         at = sessions % OWN
         agent["level"][at] = levels[place]

@@ -47,6 +47,7 @@ AT_ONCE_MAX = 20
 _FORGOTTEN_AT_ONCE = 16
 _EXAMPLES = 5
 _ANY_TIME_US = 2**62
+_DAY_US = 86_400_000_000
 _SCHEMA = 1
 
 _ENDED = np.dtype(
@@ -65,6 +66,7 @@ class Drift:
 
     def __init__(self, config: Config) -> None:
         self._is_on = config.review.false_per_million > 0.0
+        self._learn_us = int(config.review.learn_days * _DAY_US)
         self._limit = 1e6 / config.review.false_per_million if self._is_on else np.inf
         self._have(np.zeros(0, CHANGING))
         self._names: dict[int, tuple[str, str]] = {}  # tenant and name
@@ -140,7 +142,8 @@ class Drift:
             rows["key"] = new
             self._have(np.concatenate((self._table, rows)))
         columns = [np.ascontiguousarray(ended[name]) for name in ("start_us", "n")]
-        go_on(self._table, self._rows_of(ended["agent"]), columns[0], columns[1], self._limit)
+        places = self._rows_of(ended["agent"])
+        go_on(self._table, places, *columns, self._limit, self._learn_us)
         self._forget()
 
     def _forget(self) -> None:
