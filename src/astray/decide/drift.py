@@ -143,7 +143,8 @@ class Drift:
             self._have(np.concatenate((self._table, rows)))
         columns = [np.ascontiguousarray(ended[name]) for name in ("start_us", "n")]
         places = self._rows_of(ended["agent"])
-        go_on(self._table, places, *columns, self._limit, self._learn_us)
+        start_us, n = columns
+        go_on(self._table, places, start_us, n, self._limit, self._learn_us)
         self._forget()
 
     def _forget(self) -> None:
