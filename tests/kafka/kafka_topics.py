@@ -63,7 +63,8 @@ class Site:
 
     def put(self, topic: str, values: Iterable[bytes | None], partition: int = 0, **more) -> None:
         """Write messages, and wait until they are there."""
-        producer = Producer({**self.client, "message.max.bytes": "9000000", "linger.ms": "1"})
+        options = {"message.max.bytes": "9000000", "linger.ms": "1", "enable.idempotence": "true"}
+        producer = Producer({**self.client, **options})  # a batch that is sent again keeps its place
         failed = []
 
         def landed(error, _):
