@@ -64,7 +64,9 @@ class Site:
     def put(self, topic: str, values: Iterable[bytes | None], partition: int = 0, **more) -> None:
         """Write messages, and wait until they are there."""
         options = {"message.max.bytes": "9000000", "linger.ms": "1", "enable.idempotence": "true"}
-        producer = Producer({**self.client, **options})  # a batch that is sent again keeps its place
+        producer = Producer(
+            {**self.client, **options}
+        )  # a batch that is sent again keeps its place
         failed = []
 
         def landed(error, _):
