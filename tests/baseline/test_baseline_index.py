@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astray.baseline.index import PLACE, build_index, drop_row, find_row, put_row
+from astray.baseline.index import PLACE, build_index, drop_row, find_row, put_row, rows_of
 from astray.compiled import compiled
 
 # Few distinct low bits, so that probes collide and wrap around.
@@ -47,3 +47,10 @@ def test_a_built_index_has_room_for_as_many_again():
 
     assert [_find(index, np.uint64(key)) for key in (11, 22, 33, 44)] == [1, 3, 4, -1]
     assert len(index) >= 2 * len(keys)
+
+
+def test_rows_are_found_by_their_keys():
+    """Who has no row is told so."""
+    index = build_index(np.array([1, 2], np.uint64))
+
+    assert rows_of(index, np.array([2, 7, 1], np.uint64)).tolist() == [1, -1, 0]

@@ -3,13 +3,11 @@
 import numpy as np
 import pytest
 
-from astray.baseline.index import build_index
 from astray.baseline.rhythms import (
     BLOCK_US,
     RHYTHM,
     learn,
     overdue,
-    rows_of_keys,
 )
 from astray.baseline.session import hour_of
 from made import HOUR_US
@@ -131,12 +129,3 @@ def test_overdue_is_who_is_known_and_pauses_for_longer_than_ever():
     found = overdue(table, SOURCE, 100, 20, out)
 
     assert out[:found].tolist() == [0]
-
-
-def test_rows_are_found_by_their_keys():
-    """Who has no row is told so."""
-    rows = np.empty(3, np.int64)
-
-    rows_of_keys(build_index(new_table(2)["key"]), np.array([2, 7, 1], np.uint64), rows)
-
-    assert rows.tolist() == [1, -1, 0]

@@ -256,7 +256,8 @@ def test_nobody_is_waited_for_for_ever():
     fleet.live(stop + 2 * BLOCK_US // HOUR_US + 5, OTHERS, agent("job", until(stop)))
 
     assert fleet.over() == [(stop + 2 * BLOCK_US // HOUR_US, "job", Over.FORGOTTEN)]
-    assert {name for _, name in fleet.blindness._names.values()} == {"steady", "read"}
+    names = fleet.blindness._names
+    assert {names[key][1] for key in names} == {"steady", "read"}
 
 
 def test_what_is_remembered_is_bounded_and_the_least_known_goes_first():
@@ -267,7 +268,8 @@ def test_what_is_remembered_is_bounded_and_the_least_known_goes_first():
     flood = np.repeat(table[:1], module.RHYTHMS_MAX + 10)
     flood["key"] = np.arange(1, len(flood) + 1)
     flood["pauses"], flood["state"] = 0, 0
-    fleet.blindness._names |= {int(key): ("", f"flood-{key}") for key in flood["key"]}
+    for key in flood["key"].tolist():
+        fleet.blindness._names.put(key, "", f"flood-{key}")
     fleet.blindness._have(np.concatenate([flood, table]))
 
     fleet.live(10, OTHERS)

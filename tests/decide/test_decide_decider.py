@@ -121,7 +121,7 @@ def test_what_was_found_belongs_to_its_session():
         for number, tenant in enumerate(["acme", "umbrella", "acme"])
     ]
     report = window(1, *(stands(event, 5.0) for event in shown))
-    found = tuple((Finding(7.5, 0, 2, -1, 0.01, 0.02, encode_event(event)),) for event in shown)
+    found = tuple((Finding(7.5, 0, 2, -1, 0.01, 0.02, 0, encode_event(event)),) for event in shown)
 
     ruling = decider.decide([Records(0, report.window_us, report.rows, report.lines, found)])
 
@@ -348,7 +348,7 @@ def test_findings_and_lines_of_records_that_wait_are_kept():
     """What explains a session outlives a restart, to the byte."""
     config = config_of(2)
     live, event = Decider(config), event_of(1, 1, agent="größe\u2028")
-    found = Finding(7.5, 0, 2, -1, 0.01, 0.02, encode_event(event))
+    found = Finding(7.5, 0, 2, -1, 0.01, 0.02, 0, encode_event(event))
     row = np.array([row_of(event, statistic=5.0)], RECORD)
     live.decide([past(9), Records(0, START_US + HOUR_US, row, (encode_event(event),), ((found,),))])
 

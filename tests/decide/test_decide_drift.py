@@ -187,7 +187,7 @@ def test_who_has_no_name_yet_is_asked_about_when_it_has():
     """A name is read from a line; nothing is lost meanwhile."""
     fleet, crew = Fleet(), names(1)
     fleet.live(70, crew)
-    fleet.drift._names.clear()
+    fleet.drift._names.drop_others([])
     fleet.activity = Activity()
     for _ in range(12):
         fleet.hour += 1
@@ -220,7 +220,7 @@ def test_it_can_be_switched_off():
     fleet.live(20, crew, odd=crew)
 
     assert fleet.reviews == []
-    assert (len(fleet.drift), fleet.drift._names, fleet.drift.dump()) == (0, {}, ({}, {}))
+    assert (len(fleet.drift), len(fleet.drift._names), fleet.drift.dump()) == (0, 0, ({}, {}))
 
 
 @pytest.mark.parametrize("hours", [60, 103], ids=["before", "in the change"])
@@ -289,7 +289,8 @@ def test_what_is_remembered_is_bounded_and_the_least_suspected_goes_first():
     flood["agent"] = np.arange(1, len(flood) + 1)
     flood["ts_us"] = flood["start_us"] = FIRST_US + fleet.hour * HOUR_US
     fleet.drift.note(flood, np.ones(len(flood)))
-    fleet.drift._names |= {int(key): ("", "flood") for key in range(1, NAMES_MAX)}
+    for key in range(1, NAMES_MAX):
+        fleet.drift._names.put(key, "", "flood")
 
     fleet.live(10, crew, odd=crew)
 

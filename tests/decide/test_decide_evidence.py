@@ -40,7 +40,7 @@ SHOWN = Event(
 def finding(channel="action", level="agent", *, bits=4.0, rate=1 / 240, place=-1, line=None):
     """Return something new on a channel; the line shows it unless another is given."""
     shown = encode_event(SHOWN) if line is None else line
-    return Finding(bits, CHANNELS.index(channel), LEVELS.index(level), place, rate, rate, shown)
+    return Finding(bits, CHANNELS.index(channel), LEVELS.index(level), place, rate, rate, 0, shown)
 
 
 def told(bits, *findings, event=BOT, **values):

@@ -6,7 +6,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from astray.baseline.records import Finding, dump_findings, load_findings
-from astray.events import Decoded, Event, encode_event, parse_line
+from astray.events import ANY_TIME_US, Decoded, Event, encode_event, parse_line
 
 FINDINGS_MAX = 8
 """Findings kept per session: the most surprising ones."""
@@ -14,7 +14,6 @@ FINDINGS_MAX = 8
 _LINE_BYTES_MAX = 2048
 """A longer line is kept in its short form, without what astray does not read."""
 
-_ANY_TIME_US = 2**62
 _bits = attrgetter("bits")
 
 
@@ -31,7 +30,7 @@ class Findings:
             if len(kept) == FINDINGS_MAX and bits <= kept[-1].bits:
                 continue
             line = _short(decoded.line(row))
-            found = Finding(bits, channel, level, place, rate, peer_rate, line, marks)
+            found = Finding(bits, channel, level, place, rate, peer_rate, marks, line)
             ordered = sorted((*kept, found), key=_bits, reverse=True)
             self._kept[number] = tuple(ordered[:FINDINGS_MAX])
 
@@ -56,5 +55,5 @@ class Findings:
 def _short(line: bytes) -> bytes:
     if len(line) <= _LINE_BYTES_MAX:
         return line
-    event = parse_line(line, _ANY_TIME_US)
+    event = parse_line(line, ANY_TIME_US)
     return encode_event(event) if isinstance(event, Event) else b"{}"

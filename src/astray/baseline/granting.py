@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astray.baseline.index import PLACE, Index, find_row, put_row
+from astray.baseline.items import weight_of
 from astray.baseline.layout import ACTION
-from astray.baseline.pages import Pages, find, fingerprint, weight_at
+from astray.baseline.pages import Pages, fingerprint
 from astray.compiled import compiled, inner, int64
 from astray.config_evidence import Grant
-from astray.events import Decoded, Event, parse_line
+from astray.events import Decoded, Event, known_event
 from astray.events.ids import mix, pair_id
 
 SAID_NOTHING, LISTED, UNLISTED = range(3)
@@ -30,7 +31,6 @@ ASKED_MIN, ASKED_MAX = 1 << 10, 1 << 18
 """Places for what a shard has asked; half of them are used."""
 
 _WHO_MAX = 100_000
-_ANY_TIME_US = 2**62
 _SPECIAL = re.compile(r"[*?\[]")
 
 _Pattern = re.Pattern[str]
@@ -88,8 +88,8 @@ def must_ask(
 ) -> bool:
     """Return whether an event's action is new to its agent, and has not been asked about."""
     item = fingerprint(int64(ACTION), event["action"])
-    weight = weight_at(pages, find(pages, agent, item)) / window["weight"]
-    return weight <= settings["known_weight"] and find_row(asked, _key(event)) < 0
+    is_new = weight_of(pages, agent, item, window) <= settings["known_weight"]
+    return is_new and find_row(asked, _key(event)) < 0
 
 
 def nothing_asked() -> Index:
@@ -99,8 +99,7 @@ def nothing_asked() -> Index:
 
 def with_answer(asked: Index, grants: Grants, decoded: Decoded, row: int) -> Index:
     """Return what has been asked with the answer about an event; it is half full at most."""
-    event = parse_line(decoded.line(row), _ANY_TIME_US)
-    assert isinstance(event, Event)  # noqa: S101 - the line has been decoded before
+    event = known_event(decoded.line(row))
     of = decoded.rows[row]
     key = pair_id(pair_id(int(of["agent"]), int(of["group"])), int(of["action"]))
     used = int(np.count_nonzero(asked["key"]))

@@ -31,6 +31,19 @@ def find_row(index: Index, key: np.uint64) -> int:
     return int64(-1)
 
 
+def rows_of(index: Index, keys: Keys) -> NDArray[np.int64]:
+    """Return the rows of keys; -1 where there is none."""
+    rows = np.empty(len(keys), np.int64)
+    _find_all(index, np.ascontiguousarray(keys), rows)
+    return rows
+
+
+@compiled
+def _find_all(index: Index, keys: Keys, rows: NDArray[np.int64]) -> None:
+    for place in range(len(keys)):
+        rows[place] = find_row(index, keys[place])
+
+
 @inner
 def put_row(index: Index, key: np.uint64, row: int) -> None:
     """Remember the row of a key that has none."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from astray.baseline.buffers import UNITS
 from astray.baseline.keeping import kept_rows
 from astray.baseline.memory import Memory
-from astray.events import Event, encode_event, parse_line
+from astray.events import Event, encode_event, known_event
 
 NAMES_MAX: Final = 1 << 16
 """Beyond so many, what needs no name any more is looked for at every turn, and not once a day."""
@@ -21,7 +21,6 @@ NAMES_MAX: Final = 1 << 16
 LINE_BYTES_MAX: Final = 2048
 """Of a longer line only the names are kept from the beginning."""
 
-_ANY_TIME_US = 2**62
 _ACTION = "session"
 _ENDED = -1
 
@@ -91,7 +90,6 @@ def _named(rows: NDArray[Any]) -> set[Named]:
 
 def _names_in(line: bytes, start_us: int) -> bytes:
     """Return a line that says of an event only whose it was: the same for all of a session."""
-    event = parse_line(line, _ANY_TIME_US)
-    assert isinstance(event, Event)  # noqa: S101 - the line has been decoded before
+    event = known_event(line)
     of = (start_us, event.agent, _ACTION)
     return encode_event(Event(*of, session=event.session, tenant=event.tenant))

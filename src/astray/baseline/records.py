@@ -26,11 +26,8 @@ class Finding(NamedTuple):
     place: int
     rate: float
     peer_rate: float
+    marks: int
     line: bytes
-    marks: int = 0
-
-
-_LINE = Finding._fields.index("line")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +91,9 @@ class Records:
 
 def dump_findings(findings: Iterable[Finding]) -> list[Any]:
     """Return findings as JSON; lines are text, as whatever has become an event is UTF-8."""
-    return [
-        (*finding[:_LINE], finding.line.decode(), *finding[_LINE + 1 :]) for finding in findings
-    ]
+    return [(*finding[:-1], finding.line.decode()) for finding in findings]
 
 
 def load_findings(dumped: Iterable[Any]) -> tuple[Finding, ...]:
     """Return the findings of a dump."""
-    return tuple(
-        Finding._make((*found[:_LINE], found[_LINE].encode(), *found[_LINE + 1 :]))
-        for found in dumped
-    )
+    return tuple(Finding._make((*rest, line.encode())) for *rest, line in dumped)

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from astray.baseline.index import Index, find_row
 from astray.compiled import compiled, float64, inner, int64
 
 CELLS = 48
@@ -55,13 +54,6 @@ SEEN = np.dtype(
     [("key", np.uint64), ("tenant", np.uint64), ("source", np.uint64), ("kind", np.uint8)]
 )
 """What has shown itself in a window."""
-
-
-@compiled
-def rows_of_keys(index: Index, keys: NDArray[np.uint64], rows: NDArray[np.int64]) -> None:
-    """Look up the rows of keys; -1: there is none."""
-    for place in range(len(keys)):
-        rows[place] = find_row(index, keys[place])
 
 
 @inner

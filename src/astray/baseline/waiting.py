@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astray.baseline.part import NO_TAGS, Part
-from astray.events import Chunk, Decoded, decode
+from astray.events import ANY_TIME_US, Chunk, Decoded, decode
 
 WAITING_MAX = 1 << 18
 """Events that a shard lets wait. Beyond them it does not wait for slow sources any more."""
 
-_ANY_TIME_US = 2**62
 _NO_WINDOWS = np.zeros(0, np.int64)
 
 Due = tuple[Decoded, NDArray[np.intp], NDArray[np.uint64]]
@@ -132,7 +131,7 @@ class Waiting:
                 source = _Source(reached_us, silent or not is_read, is_read, ahead_us)
                 self._sources[name] = source
             if lines:
-                decoded = decode(Chunk(name, 0, lines), _ANY_TIME_US)
+                decoded = decode(Chunk(name, 0, lines), ANY_TIME_US)
                 order, tags = np.arange(len(decoded.rows)), arrays[f"tags{place}"]
                 window_us = arrays[f"window_us{place}"]
                 source.parts.append(Part(0, decoded, order, tags, window_us, _NO_WINDOWS))

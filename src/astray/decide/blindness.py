@@ -29,11 +29,10 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from astray.baseline.activity import Shown
-from astray.baseline.index import build_index
+from astray.baseline.index import build_index, rows_of
 from astray.baseline.rhythms import (
     ALONE,
     BLOCK_US,
@@ -45,12 +44,12 @@ from astray.baseline.rhythms import (
     TOLD,
     learn,
     overdue,
-    rows_of_keys,
 )
 from astray.baseline.session import hour_of
 from astray.config import Config
+from astray.decide.known import KnownNames
 from astray.decide.silence import Kind, Over, Silence, silence_case
-from astray.events import Event, parse_line
+from astray.events import known_event
 from astray.events.ids import stable_id
 
 RHYTHMS_MAX = 1 << 17
@@ -71,7 +70,6 @@ _EXAMPLES = 5
 _REST = 0.1
 _FORGET_US = 2 * BLOCK_US
 _DAY_US = 86_400_000_000
-_ANY_TIME_US = 2**62
 _KINDS = (Kind.AGENT, Kind.ACTION)
 _MASSES = {Kind.AGENT: Kind.AGENTS, Kind.ACTION: Kind.ACTIONS}
 _SCHEMA = 1
@@ -121,8 +119,7 @@ class Blindness:
         self._probability = wanted.false_per_million / 1e6
         self._table = np.zeros(0, RHYTHM)
         self._index = build_index(self._table["key"])
-        self._names: dict[int, tuple[str, str]] = {}  # tenant and name, also of newcomers
-        self._names_told: NDArray[np.uint8] | None = None  # as they were dumped last
+        self._names = KnownNames()  # also of newcomers
         self._seen: dict[int, list[NDArray[Any]]] = {}  # by window
         self._giving: dict[int, set[int]] = {}  # sources by window
         self._masses: dict[tuple[str, Kind], Silence] = {}
@@ -151,20 +148,16 @@ class Blindness:
     def _named(self, seen: NDArray[Any], places: Places, lines: tuple[bytes, ...]) -> NDArray[Any]:
         """Return what can be named, and remember the names of those that are new."""
         known = np.ones(len(seen), np.bool_)
-        for place in np.flatnonzero(self._rows_of(seen["key"]) < 0).tolist():
+        for place in np.flatnonzero(rows_of(self._index, seen["key"]) < 0).tolist():
             key = int(seen["key"][place])
             if key in self._names:
                 continue
             known[place] = len(self._names) < len(self._table) + NEWCOMERS_MAX
             if known[place]:
-                self._names[key] = _name_of(lines[places[place]], int(seen["kind"][place]))
-                self._names_told = None
+                event = known_event(lines[places[place]])
+                is_action = _KINDS[seen["kind"][place]] is Kind.ACTION
+                self._names.put(key, event.tenant, event.action if is_action else event.agent)
         return seen[known]
-
-    def _rows_of(self, keys: Ids) -> NDArray[np.int64]:
-        rows = np.empty(len(keys), np.int64)
-        rows_of_keys(self._index, np.ascontiguousarray(keys), rows)
-        return rows
 
     def turn(self, first_us: int) -> list[Silence]:
         """Let the windows before this one pass; return who falls silent and who is back."""
@@ -179,7 +172,7 @@ class Blindness:
         return found
 
     def _admit(self, seen: NDArray[Any], window_us: int) -> None:
-        new = seen[self._rows_of(seen["key"]) < 0]
+        new = seen[rows_of(self._index, seen["key"]) < 0]
         if not len(new):
             return
         rows = np.zeros(len(new), RHYTHM)
@@ -193,7 +186,7 @@ class Blindness:
         self._table, self._index = table, build_index(table["key"])
 
     def _learn(self, seen: NDArray[Any], giving: Ids, window_us: int) -> list[Silence]:
-        rows = self._rows_of(seen["key"])
+        rows = rows_of(self._index, seen["key"])
         back = rows[self._table["state"][rows] != FINE]
         found = self._over(back, window_us, Over.BACK)
         self._table["state"][back] = FINE
@@ -304,9 +297,7 @@ class Blindness:
         if not gone.any():
             return []
         found = self._over(np.flatnonzero(gone), window_us, Over.FORGOTTEN)
-        for key in self._table["key"][gone].tolist():
-            del self._names[key]
-        self._names_told = None
+        self._names.drop(self._table["key"][gone].tolist())
         self._have(self._table[~gone])
         return [*found, *self._masses_over(window_us)]
 
@@ -314,7 +305,7 @@ class Blindness:
         """Return everything as JSON and arrays."""
         windows = sorted(self._giving)
         arrays = {f"seen{at}": _gathered(self._seen[window]) for at, window in enumerate(windows)}
-        arrays |= {"rhythms": self._table, "names": self._dumped_names()}
+        arrays |= {"rhythms": self._table, "names": self._names.dump()}
         meta = {
             "schema": _SCHEMA,
             "windows": [(window, sorted(self._giving[window])) for window in windows],
@@ -322,20 +313,12 @@ class Blindness:
         }
         return meta, arrays
 
-    def _dumped_names(self) -> NDArray[np.uint8]:
-        """Return the names as bytes; they change seldom, and there may be many."""
-        if self._names_told is None:
-            names = [(key, *self._names[key]) for key in sorted(self._names)]
-            self._names_told = np.frombuffer(orjson.dumps(names), np.uint8)
-        return self._names_told
-
     def load(self, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take what a dump knows; what an astray of another form has learnt begins anew."""
         if meta.get("schema") != _SCHEMA or not self._kinds:
             return
         self._have(arrays["rhythms"])
-        names = orjson.loads(arrays["names"].tobytes())
-        self._names = {key: (tenant, name) for key, tenant, name in names}
+        self._names.load(arrays["names"])
         for place, (window_us, giving) in enumerate(meta["windows"]):
             self._seen[window_us] = [arrays[f"seen{place}"]]
             self._giving[window_us] = set(giving)
@@ -359,10 +342,3 @@ def _gathered(kept: Sequence[NDArray[Any]]) -> NDArray[Any]:
     seen = np.concatenate(kept)
     seen = seen[np.lexsort((seen["source"], seen["key"]))]
     return seen[np.append(seen["key"][1:] != seen["key"][:-1], True)] if len(seen) else seen
-
-
-def _name_of(line: bytes, kind: int) -> tuple[str, str]:
-    """Return the tenant and the name of what a line shows."""
-    event = parse_line(line, _ANY_TIME_US)
-    assert isinstance(event, Event)  # noqa: S101 - the line has been decoded before
-    return event.tenant, event.action if _KINDS[kind] is Kind.ACTION else event.agent

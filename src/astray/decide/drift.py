@@ -20,17 +20,16 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from astray.baseline.activity import Shown
-from astray.baseline.index import build_index
-from astray.baseline.rhythms import rows_of_keys
+from astray.baseline.index import build_index, rows_of
 from astray.calibrate.changing import CHANGING, cut_of, go_on, latest
 from astray.config import Config
+from astray.decide.known import KnownNames
 from astray.decide.review import Review
 from astray.detectors.adaptive import has_changed
-from astray.events import Event, parse_line
+from astray.events import known_event
 
 AGENTS_MAX = 1 << 16
 """Agents of a decider that are followed; beyond them the least suspected are forgotten."""
@@ -46,7 +45,6 @@ AT_ONCE_MAX = 20
 
 _FORGOTTEN_AT_ONCE = 16
 _EXAMPLES = 5
-_ANY_TIME_US = 2**62
 _DAY_US = 86_400_000_000
 _SCHEMA = 1
 
@@ -69,8 +67,7 @@ class Drift:
         self._learn_us = int(config.review.learn_days * _DAY_US)
         self._limit = 1e6 / config.review.false_per_million if self._is_on else np.inf
         self._have(np.zeros(0, CHANGING))
-        self._names: dict[int, tuple[str, str]] = {}  # tenant and name
-        self._names_told: NDArray[np.uint8] | None = None  # as they were dumped last
+        self._names = KnownNames()
         self._waiting: list[NDArray[Any]] = []
 
     def __len__(self) -> int:
@@ -88,8 +85,8 @@ class Drift:
         keys, places = np.unique(shown.rows["agent"], return_index=True)
         for key, place in zip(keys.tolist(), places.tolist(), strict=True):
             if key not in self._names and len(self._names) < NAMES_MAX:
-                self._names[key] = _name_of(shown.lines[place])
-                self._names_told = None
+                event = known_event(shown.lines[place])
+                self._names.put(key, event.tenant, event.agent)
 
     def note(self, ended: NDArray[Any], n: NDArray[np.float64]) -> None:
         """Take sessions that have ended (rows of `buffers.RECORD`): 1 in `n` is as odd."""
@@ -127,23 +124,17 @@ class Drift:
     def _have(self, table: NDArray[Any]) -> None:
         self._table, self._index = table, build_index(table["key"])
 
-    def _rows_of(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
-        rows = np.empty(len(keys), np.int64)
-        rows_of_keys(self._index, np.ascontiguousarray(keys), rows)
-        return rows
-
     def _go_on(self) -> None:
         ended = _in_order(self._waiting)
         self._waiting = []
         keys = np.unique(ended["agent"])
-        new = keys[self._rows_of(keys) < 0]
+        new = keys[rows_of(self._index, keys) < 0]
         if len(new):
             rows = np.zeros(len(new), CHANGING)
             rows["key"] = new
             self._have(np.concatenate((self._table, rows)))
-        columns = [np.ascontiguousarray(ended[name]) for name in ("start_us", "n")]
-        places = self._rows_of(ended["agent"])
-        start_us, n = columns
+        places = rows_of(self._index, ended["agent"])
+        start_us, n = (np.ascontiguousarray(ended[name]) for name in ("start_us", "n"))
         go_on(self._table, places, start_us, n, self._limit, self._learn_us)
         self._forget()
 
@@ -155,9 +146,7 @@ class Drift:
             order = np.lexsort((table["key"], table["last_us"], table["statistic"]))
             self._have(table[np.sort(order[beyond + AGENTS_MAX // _FORGOTTEN_AT_ONCE :])])
         if len(self._names) >= NAMES_MAX:
-            kept = set(self._table["key"].tolist())
-            self._names = {key: name for key, name in self._names.items() if key in kept}
-            self._names_told = None
+            self._names.drop_others(self._table["key"].tolist())
 
     def _reviews(self, tenant: str, rows: Sequence[int], window_us: int) -> list[Review]:
         """Return a review of each, or one of all who changed at once."""
@@ -203,11 +192,8 @@ class Drift:
         """Return everything as JSON and arrays."""
         if not self._is_on:
             return {}, {}
-        if self._names_told is None:  # they change seldom, and there may be many
-            names = [(key, *self._names[key]) for key in sorted(self._names)]
-            self._names_told = np.frombuffer(orjson.dumps(names), np.uint8)
         waiting = _in_order(self._waiting)
-        arrays = {"agents": self._table, "names": self._names_told, "waiting": waiting}
+        arrays = {"agents": self._table, "names": self._names.dump(), "waiting": waiting}
         return {"schema": _SCHEMA}, arrays
 
     def load(self, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -215,8 +201,7 @@ class Drift:
         if meta.get("schema") != _SCHEMA or not self._is_on:
             return
         self._have(arrays["agents"])
-        names = orjson.loads(arrays["names"].tobytes())
-        self._names = {key: (tenant, name) for key, tenant, name in names}
+        self._names.load(arrays["names"])
         self._waiting = [arrays["waiting"]] if len(arrays["waiting"]) else []
 
 
@@ -227,10 +212,3 @@ def _in_order(waiting: Sequence[NDArray[Any]]) -> NDArray[Any]:
     ended = np.concatenate(waiting)
     by = ("n", "session", "start_us", "ts_us", "agent")
     return ended[np.lexsort([ended[name] for name in by])]
-
-
-def _name_of(line: bytes) -> tuple[str, str]:
-    """Return the tenant and the agent of a line."""
-    event = parse_line(line, _ANY_TIME_US)
-    assert isinstance(event, Event)  # noqa: S101 - the line has been decoded before
-    return event.tenant, event.agent

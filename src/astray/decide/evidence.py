@@ -45,7 +45,7 @@ from astray.decide import marked, wording
 from astray.decide.decision import Evidence
 from astray.decide.marked import ids_of
 from astray.detectors.telling import found_by, seen_by
-from astray.events import Event, parse_line
+from astray.events import ANY_TIME_US, Event, parse_line
 
 _FINDINGS_MAX = 4
 _SHARE_MIN = 0.01
@@ -55,7 +55,6 @@ _P99 = 2.326
 _LOG_MAX = 60.0
 """Totals are 64-bit numbers; no usual one is beyond e**60."""
 
-_ANY_TIME_US = 2**62
 _DAY_HOURS = 24
 
 _DID = {
@@ -188,7 +187,7 @@ def _novelty(
 
 
 def _new(finding: Finding, share: float, event: Event) -> Evidence:
-    line = parse_line(finding.line, _ANY_TIME_US)
+    line = parse_line(finding.line, ANY_TIME_US)
     known = line if isinstance(line, Event) else None
     item = _item(finding, known) if known else ""
     action = known.action if known else ""

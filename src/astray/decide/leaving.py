@@ -7,9 +7,7 @@ import numpy as np
 
 from astray.baseline.rehearsal import AGREED_ROW
 from astray.decide.decision import case_id, chained
-from astray.events import Event, clock, parse_line
-
-_ANY_TIME_US = 2**62
+from astray.events import ANY_TIME_US, Event, clock, parse_line
 
 
 class Why(StrEnum):
@@ -63,7 +61,7 @@ class Left:
 
 def left_of(row: np.void, line: bytes) -> Left:
     """Return the session of a record that tells so, and of a line that has its names, if any."""
-    event = parse_line(line, _ANY_TIME_US) if line else None
+    event = parse_line(line, ANY_TIME_US) if line else None
     start_us, ts_us = int(row["start_us"]), int(row["ts_us"])
     why = Why.AGREED if row["row"] == AGREED_ROW else Why.EXPIRED
     if not isinstance(event, Event):

@@ -17,9 +17,8 @@ from astray.baseline.layout import (
 from astray.baseline.records import Finding
 from astray.decide import wording
 from astray.decide.decision import Evidence
-from astray.events import Event, parse_line
+from astray.events import ANY_TIME_US, Event, parse_line
 
-_ANY_TIME_US = 2**62
 _LN2 = math.log(2.0)
 
 
@@ -58,7 +57,7 @@ def sensitive(
 ) -> Iterator[Evidence]:
     """Tell of the sensitive event that was most surprising."""
     found = [finding for finding in findings if finding.marks & SENSITIVE_MARK]
-    known = parse_line(found[0].line, _ANY_TIME_US) if found else None
+    known = parse_line(found[0].line, ANY_TIME_US) if found else None
     item, seen, ids = "", "something", tuple[str, ...]()
     if isinstance(known, Event):
         touched = known.resources[max(found[0].place, 0) :][:1]
@@ -86,7 +85,7 @@ def permission(
     unlisted = [finding for finding in findings if finding.marks & UNLISTED_MARK]
     listed = [finding for finding in findings if finding.marks & LISTED_MARK]
     found = (unlisted or listed)[:1]
-    known = parse_line(found[0].line, _ANY_TIME_US) if found else None
+    known = parse_line(found[0].line, ANY_TIME_US) if found else None
     item, seen, ids, usual = "", "something", tuple[str, ...](), "never used before"
     if isinstance(known, Event):
         item, seen, ids = known.action, known.action, ids_of(known)

@@ -12,7 +12,7 @@ from astray.decide.decision import Decision, Level, Mode, Withheld, case_id, dec
 from astray.decide.evidence import evidence_of
 from astray.decide.limits import Exceeded, exceeded, limit_evidence
 from astray.decide.policies import CompiledPolicy, compile_policies, policy_of
-from astray.events import Event, clock, parse_line
+from astray.events import Event, clock, known_event
 
 OPEN_MAX = 100_000
 """Open sessions that are remembered; beyond it those that began first are forgotten."""
@@ -23,7 +23,6 @@ _FORGOTTEN_AT_ONCE = 16
 BREAKER_TENANTS_MAX = 10_000
 """Tenants whose suspensions are counted; beyond it those of the earliest hours are forgotten."""
 
-_ANY_TIME_US = 2**62
 _HOUR_US = 3_600_000_000
 _YOUNG = 0
 _LEVELS = list(Level)
@@ -106,7 +105,7 @@ class Rules:
         session = int(candidate.record["session"])
         known = self._open.get(session)
         if known is None:
-            event = _event(candidate)
+            event = known_event(candidate.line)
             known = self._remember(session, event, int(candidate.record["start_us"]))
         policy = self.policies[known.policy]
         beyond = exceeded(policy.limits, known.policy, candidate.record)
@@ -115,7 +114,7 @@ class Rules:
         reached = _reached(policy, candidate.score, beyond)
         if reached is None or _LEVELS.index(reached) <= known.level:
             return None
-        event = event or _event(candidate)
+        event = event or known_event(candidate.line)
         withheld = Withheld.NOTHING
         if reached is Level.SUSPEND:
             withheld = self._withheld(policy, candidate, beyond, event)
@@ -216,12 +215,6 @@ class Rules:
         for session, policy, start_us, level in dumped:
             if policy in places:
                 self._open[session] = _Open(places[policy], start_us, level)
-
-
-def _event(candidate: Candidate) -> Event:
-    event = parse_line(candidate.line, _ANY_TIME_US)
-    assert isinstance(event, Event)  # noqa: S101 - the line has been decoded before
-    return event
 
 
 def _reached(policy: CompiledPolicy, score: float, beyond: Exceeded | None) -> Level | None:

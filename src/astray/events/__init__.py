@@ -2,10 +2,11 @@
 
 from astray.events.columns import EVENT, Rows
 from astray.events.decoding import Chunk, Decoded, decode
-from astray.events.parse import encode_event, parse_line
+from astray.events.parse import ANY_TIME_US, encode_event, known_event, parse_line
 from astray.events.schema import Event, Reason, Reject
 
 __all__ = [
+    "ANY_TIME_US",
     "EVENT",
     "Chunk",
     "Decoded",
@@ -15,5 +16,6 @@ __all__ = [
     "Rows",
     "decode",
     "encode_event",
+    "known_event",
     "parse_line",
 ]

@@ -24,6 +24,9 @@ from astray.events.schema import (
     Reject,
 )
 
+ANY_TIME_US = 2**62
+"""A `now_us` that no time is after."""
+
 _BOM = b"\xef\xbb\xbf"
 _TEXTS = ("session", "source", "principal", "target_agent", "tenant", "group", "event_id")
 
@@ -42,6 +45,13 @@ def parse_line(raw: bytes, now_us: int, offset: int = 0) -> Event | Reject:
         return _event(raw, now_us)
     except _RefusedError as refused:
         return Reject(refused.reason, refused.key, offset, raw)
+
+
+def known_event(line: bytes) -> Event:
+    """Return the event of a line that has become one before."""
+    event = parse_line(line, ANY_TIME_US)
+    assert isinstance(event, Event)  # noqa: S101 - the line has been decoded before
+    return event
 
 
 def _event(raw: bytes, now_us: int) -> Event:

@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from astray.events import Decoded, Event, parse_line
+from astray.events import Decoded, known_event
 
 _REMEMBERED_MAX = 200_000
-_ANY_TIME_US = 2**62
 
 Patterns = Sequence[tuple[int, re.Pattern[str]]]
 
@@ -64,8 +63,7 @@ class Tagger:
         return found[inverse]
 
     def _look(self, decoded: Decoded, row: int, place: int, resource: bool) -> int:  # noqa: FBT001
-        event = parse_line(decoded.line(row), _ANY_TIME_US)
-        assert isinstance(event, Event)  # noqa: S101 - the line has been decoded before
+        event = known_event(decoded.line(row))
         text = event.resources[place] if resource else event.action
         patterns = self._resources if resource else self._actions
         return sum(1 << bit for bit, pattern in patterns if pattern.match(text))

@@ -20,7 +20,7 @@ from astray.decide.decider import Ranked, Ruling
 from astray.decide.decision import Decision, Evidence
 from astray.decide.evidence import evidence_of
 from astray.detectors.telling import names_of
-from astray.events import Decoded, Event, clock, parse_line
+from astray.events import ANY_TIME_US, Decoded, Event, clock, parse_line
 from astray.flow.beginning import Beginning
 from astray.flow.counters import Counters
 from astray.flow.dataflow import build_flow
@@ -33,7 +33,6 @@ from astray.flow.steps import Context
 from astray.lab.seeking import Kind, Target, Wanted, check_is_after, seek
 
 _EPOCH_S = 3600.0
-_ANY_TIME_US = 2**62
 _MILLI_US = 1000
 _ENDED = -1
 
@@ -305,7 +304,7 @@ class _Search:
     ) -> Explanation:
         event = self._target.last.event
         if rank.line:
-            parsed = parse_line(rank.line, _ANY_TIME_US)
+            parsed = parse_line(rank.line, ANY_TIME_US)
             event = parsed if isinstance(parsed, Event) else event
         session = event.session or f"{event.agent}@{clock.iso(rank.start_us)}"
         decisions = [decision for decision in self._decisions if decision.session == session]

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from astray.events import Event, Reject, parse_line
+from astray.events import ANY_TIME_US, Event, Reject, parse_line
 from astray.events.schema import RESOURCES_MAX, TEXT_BYTES_MAX
 
 FEATURES_MAX = 1024
@@ -24,7 +24,6 @@ NOBODY = "-"
 BEGIN_US = 946_684_800_000_000
 """When the first event was that does not say it, and nothing before it does: 2000-01-01."""
 
-_ANY_TIME_US = 2**62
 _EARLIEST_US = 86_400_000_000  # what is before it is no time, but a number somebody counts by
 _MICROS = 1_000_000
 _STEPS_PER_SD = 2.0
@@ -75,10 +74,10 @@ class Items:
         record |= {key: _plain(x[key]) for key in _KEYS if not _is_missing(x.get(key))}
         for _ in _KEYS:
             try:
-                event = parse_line(orjson.dumps(record), _ANY_TIME_US)
+                event = parse_line(orjson.dumps(record), ANY_TIME_US)
             except TypeError:  # a value that JSON has no form for
                 record = {key: value for key, value in record.items() if _is_json(value)}
-                event = parse_line(orjson.dumps(self._whole(record)), _ANY_TIME_US)
+                event = parse_line(orjson.dumps(self._whole(record)), ANY_TIME_US)
             if isinstance(event, Event):
                 return event
             record = self._whole(self._without(record, event))

@@ -12,10 +12,8 @@ from astray.decide.decider import Ranked
 from astray.decide.decision import Evidence
 from astray.decide.evidence import evidence_of
 from astray.detectors.telling import names_of
-from astray.events import Event, parse_line
+from astray.events import ANY_TIME_US, Event, parse_line
 from astray.lab.sessions import Names
-
-_ANY_TIME_US = 2**62
 
 
 @dataclass(slots=True)
@@ -62,7 +60,7 @@ class Explanations:
         known = self._highest.get((agent, session))
         if known is None:
             return ()
-        event = parse_line(known.line, _ANY_TIME_US) if known.line else None
+        event = parse_line(known.line, ANY_TIME_US) if known.line else None
         if not isinstance(event, Event):
             event = Event(ts_us=int(known.row["ts_us"]), agent=agent, action="")
         why = (known.bits, known.findings, event, known.shares, self._detectors)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astray.errors import ConfigError
-from astray.events import Chunk, Decoded, Event, clock, decode, parse_line
+from astray.events import ANY_TIME_US, Chunk, Decoded, Event, clock, decode, known_event
 from astray.events.ids import pair_ids, stable_id
 from astray.flow.beginning import Beginning
 from astray.flow.openfile import Place
@@ -20,7 +20,6 @@ NAMED_MAX = 5
 """So many of those that share an id are named."""
 
 _OWNERS_MAX = 1000
-_ANY_TIME_US = 2**62
 _MILLI_US = 1000
 
 
@@ -129,7 +128,7 @@ def seek(wanted: Wanted, beginning: Beginning) -> Target:
         raise ConfigError(["the id is not UTF-8, as those of all events are"])
     found: dict[tuple[Kind, str, str], Target] = {}
     for chunk in chunks_of(beginning.names, beginning.paths):
-        decoded = decode(chunk, _ANY_TIME_US)
+        decoded = decode(chunk, ANY_TIME_US)
         for kind, rows in _matching(wanted.id, decoded):
             for row in rows.tolist():
                 _note(wanted, kind, _sighting(decoded, row), found)
@@ -157,8 +156,7 @@ def _matching(wanted: str, decoded: Decoded) -> Iterator[tuple[Kind, NDArray[np.
 
 def _sighting(decoded: Decoded, row: int) -> Sighting:
     chunk, line, at = decoded.chunk, decoded.line(row), decoded.rows[row]
-    event = parse_line(line, _ANY_TIME_US)
-    assert isinstance(event, Event)  # noqa: S101 - the line has been decoded before
+    event = known_event(line)
     return Sighting(
         event=event,
         line=line,

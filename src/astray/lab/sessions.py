@@ -9,13 +9,11 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from astray.events import Decoded, Event, clock, parse_line
+from astray.events import ANY_TIME_US, Decoded, Event, clock, parse_line
 from astray.events.ids import stable_ids
 
 LEVELS = (40.0, 60.0, 80.0)
 """Scores whose first crossing is noted."""
-
-_ANY_TIME_US = 2**62
 
 
 @dataclass(slots=True)
@@ -63,7 +61,7 @@ class Names:
         distinct, first = np.unique(keys, return_index=True)
         for key, row in zip(distinct.tolist(), first.tolist(), strict=True):
             if key not in self._names:
-                event = parse_line(decoded.line(row), _ANY_TIME_US)
+                event = parse_line(decoded.line(row), ANY_TIME_US)
                 if isinstance(event, Event):
                     self._names[key] = (event.agent, event.session)
         for row in np.flatnonzero(np.isin(rows["event"], self._wanted_ids)).tolist():
@@ -108,7 +106,7 @@ def session_scores(
 
 
 def _cross(session: SessionScore, score: float, line: bytes) -> None:
-    event = parse_line(line, _ANY_TIME_US)
+    event = parse_line(line, ANY_TIME_US)
     if not isinstance(event, Event):
         return
     for level in LEVELS:

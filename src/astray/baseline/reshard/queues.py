@@ -13,9 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astray.baseline.reshard.spread import Spread
-from astray.events import Chunk, Decoded, decode
-
-_ANY_TIME_US = 2**62
+from astray.events import ANY_TIME_US, Chunk, Decoded, decode
 
 Arrays = dict[str, NDArray[Any]]
 Dumped = tuple[dict[str, Any], Arrays]
@@ -35,7 +33,7 @@ def held_in(waiting: Dumped) -> dict[str, Held]:
     meta, arrays = waiting
     return {
         name: Held(
-            decode(Chunk(name, 0, arrays[f"lines{place}"].tobytes()), _ANY_TIME_US),
+            decode(Chunk(name, 0, arrays[f"lines{place}"].tobytes()), ANY_TIME_US),
             arrays[f"window_us{place}"],
             arrays[f"tags{place}"],
         )
