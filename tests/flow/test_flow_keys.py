@@ -51,18 +51,32 @@ def test_the_engine_sends_a_key_to_the_worker_of_its_hash(workers):
 
 
 @pytest.mark.parametrize("workers", range(1, 7))
-@pytest.mark.parametrize("key", [shard_key, tenant_key])
-def test_no_worker_has_much_more_than_another(key, workers):
-    """Shards, and deciders, are spread as evenly as their number allows."""
+def test_no_worker_has_many_more_deciders_than_another(workers):
+    """Deciders are spread as evenly as their number allows."""
     for count in range(TENANT_KEYS, 40):
-        held = Counter(engine_hash(key(number)) % workers for number in range(count))
+        held = Counter(engine_hash(tenant_key(number)) % workers for number in range(count))
 
         most, least = max(held.values()), min(held.get(worker, 0) for worker in range(workers))
         assert most - least <= 1
 
 
+@pytest.mark.parametrize(
+    ("workers", "shares"),
+    [(2, (1, 3)), (3, (0, 2, 2)), (4, (0, 1, 1, 2)), (5, (0, 1, 1, 1, 1)), (6, (0, 0, 0, 1, 1, 2))],
+)
+def test_shards_keep_out_of_the_way_of_the_decider_of_who_has_one_tenant(workers, shares):
+    """Its process has the fewest: what a decider does cannot be divided."""
+    for count in (4, 8, 16, 64):
+        held = Counter(engine_hash(shard_key(number)) % workers for number in range(count))
+        of = [held.get(worker, 0) for worker in range(workers)]
+
+        assert of[engine_hash(tenant_key(0)) % workers] == min(of)
+        assert count > 4 or tuple(sorted(of)) == shares
+        assert max(of) <= max(count * (3 if workers == 2 else 2) / 4, 2)
+
+
 def test_keys_stay_what_they_are():
     """State is found by its key: a change of the rule would lose it."""
     assert [shard_key(0), shard_key(255), tenant_key(3)] == [
-        "shard-000.128", "shard-255.21", "tenants-003.98",
+        "shard-000.7", "shard-255.27", "tenants-003.98",
     ]  # fmt: skip

@@ -5,14 +5,14 @@ costs a look into a small cache per event. The cache is no state: what it has lo
 restart has made it forget, is told again, and telling twice says nothing new.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from astray.compiled import compiled, int64
-from astray.events import Decoded
+from astray.events import Decoded, Lines
 from astray.events.ids import mix, pair_id, stable_id
 
 TOLD_SLOTS = 1 << 17
@@ -34,12 +34,13 @@ class Shown:
     source: str
     is_first: bool
     rows: NDArray[Any]
-    lines: tuple[bytes, ...] = field(repr=False)
+    lines: Lines
 
     def only(self, places: NDArray[np.intp]) -> Self:
         """Return what is shown at these places."""
-        lines = tuple(self.lines[place] for place in places.tolist())
-        return replace(self, rows=self.rows[places], lines=lines)
+        if len(places) == len(self.rows):
+            return self
+        return replace(self, rows=self.rows.take(places), lines=self.lines.only(places))
 
 
 class Activity:
@@ -65,13 +66,7 @@ class Activity:
             found = _untold(self._told, decoded.rows, order, stamp, places, rows)
         if not found:
             return None
-        return Shown(source, is_first, rows[:found].copy(), _lines(decoded, places[:found]))
-
-
-def _lines(decoded: Decoded, places: NDArray[np.int64]) -> tuple[bytes, ...]:
-    data, events = decoded.chunk.data, decoded.rows[places]
-    edges = zip(events["line_first"].tolist(), events["line_end"].tolist(), strict=True)
-    return tuple(data[first:end] for first, end in edges)
+        return Shown(source, is_first, rows[:found].copy(), decoded.lines(places[:found]))
 
 
 @compiled

@@ -25,12 +25,12 @@ class Findings:
 
     def keep(self, evidence: NDArray[Any], decoded: Decoded) -> None:
         """Keep the evidence (rows of `buffers.EVIDENCE`) found in a chunk."""
-        for number, row, place, channel, level, bits, rate, peer_rate, marks in evidence.tolist():
+        for one, line in zip(evidence.tolist(), decoded.texts(evidence["row"]), strict=True):
+            number, _, place, channel, level, bits, rate, peer_rate, marks = one
             kept = self._kept.get(number, ())
             if len(kept) == FINDINGS_MAX and bits <= kept[-1].bits:
                 continue
-            line = _short(decoded.line(row))
-            found = Finding(bits, channel, level, place, rate, peer_rate, marks, line)
+            found = Finding(bits, channel, level, place, rate, peer_rate, marks, _short(line))
             ordered = sorted((*kept, found), key=_bits, reverse=True)
             self._kept[number] = tuple(ordered[:FINDINGS_MAX])
 

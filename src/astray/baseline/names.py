@@ -40,11 +40,12 @@ class Names:
     def hear(self, memory: Memory, rows: NDArray[Any], lines: Sequence[bytes]) -> None:
         """Take what was reported (rows of `buffers.RECORD`) since this was called before."""
         waiting: set[Named] | None = None
-        sessions, starts_us = rows["session"], rows["start_us"]
-        for place, row in enumerate(rows["row"].tolist()):
-            if row < _ENDED or (row == _ENDED and not self._lines):
-                continue  # what is rehearsed is nobody's
-            named = int(sessions[place]), int(starts_us[place])
+        places = np.flatnonzero(rows["row"] >= _ENDED)  # what is rehearsed is nobody's
+        columns = (rows[name][places].tolist() for name in ("row", "session", "start_us"))
+        for place, row, *key in zip(places.tolist(), *columns, strict=True):
+            if row == _ENDED and not self._lines:
+                continue
+            named = key[0], key[1]
             if row >= 0 and named not in self._lines:
                 line = lines[place]
                 is_long = len(line) > LINE_BYTES_MAX

@@ -40,7 +40,7 @@ from astray.events.ids import mix
 REHEARSALS_MAX = 4
 """Attacks on one session, at most."""
 
-_SESSIONS = 4096
+_SESSIONS = 1024
 """So many sessions, about, are rehearsed on before it is done more rarely."""
 
 _SHARE_MIN = 1 / 32

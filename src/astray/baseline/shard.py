@@ -124,7 +124,7 @@ class Shard:
         counters[RECORDS_USED] = 0
         findings = self._findings_of(rows, evidence, decoded)
         if len(rows):
-            lines = tuple(decoded.line(row) if row >= 0 else b"" for row in rows["row"].tolist())
+            lines = _lines_of(rows, decoded)
             self.judging.names.hear(memory, rows, lines)
             out.append(Records(self.number, self.window_us, rows, lines, findings))
 
@@ -132,21 +132,17 @@ class Shard:
         self, rows: NDArray[Any], evidence: NDArray[Any], decoded: Decoded
     ) -> tuple[tuple[Finding, ...], ...]:
         """Keep the evidence, and return what had been found by the time of each record."""
-        findings, told, ended = [], 0, []
-        untils = np.searchsorted(evidence["row"], rows["row"], side="right")
-        of_rows = zip(rows["number"].tolist(), rows["row"].tolist(), untils.tolist(), strict=True)
-        for number, row, until in of_rows:
-            if row >= 0:
-                if until > told:
-                    self.findings.keep(evidence[told:until], decoded)
-                    told = until
-                findings.append(self.findings.of(number))
-            else:
-                if row > FIRST_ROW:
-                    ended.append(number)
-                findings.append(())
+        findings: list[tuple[Finding, ...]] = [()] * len(rows)
+        live, told = np.flatnonzero(rows["row"] >= 0), 0
+        untils = np.searchsorted(evidence["row"], rows["row"][live], side="right")
+        columns = (live.tolist(), rows["number"][live].tolist(), untils.tolist())
+        for place, number, until in zip(*columns, strict=True):
+            if until > told:
+                self.findings.keep(evidence[told:until], decoded)
+                told = until
+            findings[place] = self.findings.of(number)
         self.findings.keep(evidence[told:], decoded)
-        for number in ended:
+        for number in rows["number"][(rows["row"] < 0) & (rows["row"] > FIRST_ROW)].tolist():
             self.findings.drop(number)
         return tuple(findings)
 
@@ -217,3 +213,12 @@ class Shard:
         shard.waiting.load(*loaded.waiting)
         shard.judging.load(loaded.judging)
         return shard
+
+
+def _lines_of(rows: NDArray[Any], decoded: Decoded) -> tuple[bytes, ...]:
+    """Return the line of each record; those that no event has made have none."""
+    lines = [b""] * len(rows)
+    live = np.flatnonzero(rows["row"] >= 0)
+    for place, line in zip(live.tolist(), decoded.texts(rows["row"][live]), strict=True):
+        lines[place] = line
+    return tuple(lines)

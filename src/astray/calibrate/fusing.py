@@ -46,9 +46,11 @@ REAL_MIN = 48
 FOREIGN_MIN = 48
 """Rehearsals of a kind; one with fewer has no expert."""
 
-_MORE = 0.5
-_ANEW_MAX = 20_000
-"""Experts are taught anew when there are half as many again, or so many more."""
+_MORE, _MORE_LATER = 0.5, 1.0
+_MANY = 2000
+_ANEW_MAX = 50_000
+"""Experts are taught anew when there are half as many again; of many sessions when there are
+twice as many, or so many more."""
 
 _REAL_MAX = 3000
 _FOREIGN_MAX = 600
@@ -87,7 +89,8 @@ class Experts(NamedTuple):
 def is_time(sessions: int, experts: Experts) -> bool:
     """Return whether there is much that experts have not seen."""
     before = int(experts.taught_at[0])
-    return sessions - before >= max(min(_MORE * before, _ANEW_MAX), FOLDS * REAL_MIN)
+    more = _MORE if before < _MANY else _MORE_LATER
+    return sessions - before >= max(min(more * before, _ANEW_MAX), FOLDS * REAL_MIN)
 
 
 def teach(

@@ -46,9 +46,9 @@ from astray.detectors.panel import Levels, moved
 _LEVELS_PER_UNIT = 64.0
 """Statistics are kept in steps of a 64th, up to 64."""
 
-_STEPS, _STEPS_LATER = 20, 10
+_STEPS, _STEPS_LATER = 20, 5
 _MANY = 10_000
-"""The tables are renewed when a 20th part of the sessions is new; of many, a tenth."""
+"""The tables are renewed when a 20th part of the sessions is new; of many, a fifth."""
 
 _TAIL = 20
 """Sessions beyond which the tail is extrapolated from: an exponential fitted to their excess."""

@@ -49,7 +49,7 @@ from astray.baseline.session import hour_of
 from astray.config import Config
 from astray.decide.known import KnownNames
 from astray.decide.silence import Kind, Over, Silence, silence_case
-from astray.events import known_event
+from astray.events import Lines, known_event
 from astray.events.ids import stable_id
 
 RHYTHMS_MAX = 1 << 17
@@ -145,7 +145,7 @@ class Blindness:
         if sum(map(len, kept)) > SEEN_MAX:
             self._seen[window_us] = [_gathered(kept)]
 
-    def _named(self, seen: NDArray[Any], places: Places, lines: tuple[bytes, ...]) -> NDArray[Any]:
+    def _named(self, seen: NDArray[Any], places: Places, lines: Lines) -> NDArray[Any]:
         """Return what can be named, and remember the names of those that are new."""
         known = np.ones(len(seen), np.bool_)
         for place in np.flatnonzero(rows_of(self._index, seen["key"]) < 0).tolist():

@@ -2,6 +2,7 @@
 
 from astray.events.columns import EVENT, Rows
 from astray.events.decoding import Chunk, Decoded, decode
+from astray.events.lines import Lines
 from astray.events.parse import ANY_TIME_US, encode_event, known_event, parse_line
 from astray.events.schema import Event, Reason, Reject
 
@@ -11,6 +12,7 @@ __all__ = [
     "Chunk",
     "Decoded",
     "Event",
+    "Lines",
     "Reason",
     "Reject",
     "Rows",

@@ -3,7 +3,7 @@
 Every byte of a chunk belongs to an event, to a reject or to a blank line.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astray.events.columns import EVENT, Rows
-from astray.events.gather import gather
 from astray.events.ids import ABSENT, pair_ids, stable_ids
+from astray.events.lines import Lines, copied
 from astray.events.parse import parse_line
 from astray.events.places import RESOURCE, resources_of
 from astray.events.scan import PLAIN, UNSURE, scan
@@ -75,21 +75,28 @@ class Decoded:
         """Return the bytes of one event, without the line break."""
         return self.chunk.data[self.rows["line_first"][row] : self.rows["line_end"][row]]
 
+    def texts(self, places: NDArray[np.integer[Any]]) -> Iterator[bytes]:
+        """Yield the bytes of the events at these places, without line breaks."""
+        data, first, end = self.chunk.data, self.rows["line_first"], self.rows["line_end"]
+        for edges in zip(first[places].tolist(), end[places].tolist(), strict=True):
+            yield data[slice(*edges)]
+
+    def lines(self, places: NDArray[np.intp]) -> Lines:
+        """Return the lines of the events at these places."""
+        first, end = self.rows["line_first"][places], self.rows["line_end"][places]
+        return copied(self.chunk.data, first.astype(np.int64), end.astype(np.int64))
+
     def only(self, places: NDArray[np.intp]) -> "Decoded":
         """Return the events at these places with nothing else of the chunk."""
-        rows = self.rows[places]
-        first, end = rows["line_first"].astype(np.int64), rows["line_end"].astype(np.int64)
-        ends = np.cumsum(end - first + 1)
-        data = np.empty(ends[-1] if len(ends) else 0, np.uint8)
-        gather(np.frombuffer(self.chunk.data, np.uint8), first, end, data)
+        rows = self.rows.take(places)  # ten times as fast as an index where there are fields
+        lines = self.lines(places)
         counts = rows["resource_count"]
         last = np.cumsum(counts)
         within = np.arange(counts.sum()) - np.repeat(last - counts, counts)
-        resources = self.resources[np.repeat(rows["resource_first"], counts) + within]
+        resources = self.resources.take(np.repeat(rows["resource_first"], counts) + within)
         rows["resource_first"] = last - counts
-        rows["line_end"] = ends - 1
-        rows["line_first"] = ends - 1 - (end - first)
-        chunk = replace(self.chunk, offset=0, data=data.tobytes(), messages=None)
+        rows["line_first"], rows["line_end"] = lines.first, lines.end
+        chunk = replace(self.chunk, offset=0, data=lines.data, messages=None)
         return Decoded(chunk, rows, resources, ())
 
 

@@ -11,6 +11,7 @@ from bytewax.recovery import RecoveryConfig
 from bytewax.testing import cluster_main, run_main
 
 from astray.errors import RecoveryError
+from astray.flow.allocating import keep_freed_memory
 from astray.flow.cluster import Cluster
 from astray.flow.faults import unwrapped
 
@@ -71,6 +72,7 @@ def _run(
     if cluster is None:
         run_main(flow, epoch_interval=interval, recovery_config=recovery)
         return
+    keep_freed_memory()
     cluster_main(
         flow,
         list(cluster.addresses),

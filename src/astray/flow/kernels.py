@@ -91,5 +91,6 @@ def _shown(hour: int) -> Records:
     """Return that an agent has shown itself in an hour."""
     rows = np.zeros(1, SHOWN)
     rows["tenant"], rows["agent"], rows["action"] = 1, 2, 3
-    shown = Shown("warm-up", True, rows, (_LINE,))
+    lines = decode(Chunk("warm-up", 0, _LINE), now_us=2**60).lines(np.arange(1))
+    shown = Shown("warm-up", True, rows, lines)
     return Records(0, hour * _HOUR_US, np.zeros(0, RECORD), (), (), shown)

@@ -2,8 +2,12 @@
 
 The engine sends a key to the process at its hash modulo their number. Plain names do not
 spread: of `shard-000` to `shard-003` two processes would leave one idle. So a name ends in
-what makes the hash count like the number; with 2 to 6 processes none has more than one more
-than another.
+what makes the hash count like a number that is chosen, in which 2 to 6 processes find the place
+that is meant for it.
+
+Deciders are spread evenly. Who has one tenant has one busy decider, the first; it does a quarter
+of all work and cannot be divided. So its process has a quarter of the shards where there are
+two, and none where there are more.
 """
 
 from collections.abc import Iterator
@@ -16,6 +20,9 @@ TENANT_KEYS = 4
 SPREAD = 60
 """Divisible by 2, 3, 4, 5 and 6; a part of the state's address."""
 
+_OF_FOUR = (1, 3, 2, 3, 1, 2, 3, 1)
+"""In which of four processes shards are, and so on; one in four is in the first of two."""
+
 _END = b"\xff"
 _BITS = (1 << 64) - 1
 _SEEDS = (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573)
@@ -24,20 +31,23 @@ _ROUNDS = 3
 _Words = tuple[int, int, int, int]
 
 
+@cache
 def tenant_key(number: int) -> str:
     """Return the key of a decider in the dataflow."""
-    return _spread("tenants", number)
-
-
-def shard_key(number: int) -> str:
-    """Return the key of a shard in the dataflow."""
-    return _spread("shard", number)
+    return _spread("tenants", number, number % SPREAD)
 
 
 @cache
-def _spread(what: str, number: int) -> str:
+def shard_key(number: int) -> str:
+    """Return the key of a shard in the dataflow."""
+    meant = (_OF_FOUR[number % len(_OF_FOUR)], 1 + number % 2, 1 + number % 4)
+    place = next(at for at in range(SPREAD) if (at % 4, at % 3, at % 5) == meant)
+    return _spread("shard", number, place)
+
+
+def _spread(what: str, number: int, place: int) -> str:
     names = (f"{what}-{number:03d}.{more}" for more in count())
-    return next(name for name in names if engine_hash(name) % SPREAD == number % SPREAD)
+    return next(name for name in names if engine_hash(name) % SPREAD == place)
 
 
 def engine_hash(key: str) -> int:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 from bytewax.operators import StatefulBatchLogic
@@ -26,6 +27,7 @@ from astray.flow.faults import leaving
 from astray.flow.kafka.address import feed_of
 from astray.flow.keys import TENANT_KEYS, shard_key, tenant_key
 from astray.flow.pace import Pace
+from astray.flow.parcel import Parcel
 from astray.flow.tagging import Tagger
 from astray.flow.verdicts import VERDICTS, decode_verdicts
 
@@ -140,9 +142,9 @@ class Route:
         self._tagger = Tagger(tag_patterns(config))
 
     @leaving()
-    def __call__(self, chunks: Iterable[Decoded]) -> list[tuple[str, Part]]:
+    def __call__(self, chunks: Iterable[Decoded]) -> list[tuple[str, Parcel[Part]]]:
         """Return the parts of chunks, with their shards' keys."""
-        return [part for decoded in chunks for part in self._parts(decoded)]
+        return [(key, Parcel(part)) for decoded in chunks for key, part in self._parts(decoded)]
 
     def _parts(self, decoded: Decoded) -> Iterator[tuple[str, Part]]:
         if decoded.judgements:
@@ -161,7 +163,7 @@ class Route:
             yield shard_key(number), part_of(number, decoded, order, window_us, tags)
 
 
-class Assess(StatefulBatchLogic[Part, tuple[str, Records], bytes | None]):
+class Assess(StatefulBatchLogic[Parcel[Part], tuple[str, Parcel[Records]], bytes | None]):
     """A shard in the dataflow."""
 
     @leaving()
@@ -176,22 +178,25 @@ class Assess(StatefulBatchLogic[Part, tuple[str, Records], bytes | None]):
             context.counters.watch(self._shard)
 
     @leaving()
-    def on_batch(self, values: list[Part]) -> tuple[list[tuple[str, Records]], bool]:
+    def on_batch(
+        self, values: list[Parcel[Part]]
+    ) -> tuple[list[tuple[str, Parcel[Records]]], bool]:
         """Assess parts in order; called by the engine."""
         if self._shard is None:
-            self._shard = Shard(values[0].shard, self._settings, self._context.sources)
+            self._shard = Shard(values[0].content.shard, self._settings, self._context.sources)
             self._shard.judging.hear(self._context.judgements)
             self._context.counters.watch(self._shard)
-        out: list[tuple[str, Records]] = []
-        for part in values:
-            for records in self._shard.assess(part):
-                out.extend(self._by_tenant(records))
-        return out, self.RETAIN
+        assessed = [self._shard.assess(value.content) for value in values]
+        return self._sent(chain.from_iterable(assessed)), self.RETAIN
 
-    def on_eof(self) -> tuple[list[tuple[str, Records]], bool]:
+    def on_eof(self) -> tuple[list[tuple[str, Parcel[Records]]], bool]:
         """Report open sessions where the context asks for it; end none: they may go on."""
         records = self._shard.open_sessions() if self._shard and self._context.flush else []
-        return [keyed for some in records for keyed in self._by_tenant(some)], self.RETAIN
+        return self._sent(records), self.RETAIN
+
+    def _sent(self, assessed: Iterable[Records]) -> list[tuple[str, Parcel[Records]]]:
+        keyed = (keyed for records in assessed for keyed in self._by_tenant(records))
+        return [(key, Parcel(records)) for key, records in keyed]
 
     def _by_tenant(self, records: Records) -> Iterator[tuple[str, Records]]:
         """Send records to their tenants' deciders; the turn of a window concerns all of them."""
@@ -219,13 +224,13 @@ def _shown_by_tenant(records: Records, shown: Shown) -> Iterator[tuple[str, Reco
 
 
 def without_shard(
-    assessed: Iterable[tuple[str, tuple[str, Records]]],
-) -> list[tuple[str, Records]]:
+    assessed: Iterable[tuple[str, tuple[str, Parcel[Records]]]],
+) -> list[tuple[str, Parcel[Records]]]:
     """Return records with their tenants' keys; the engine has put their shards' before them."""
     return [keyed for _, keyed in assessed]
 
 
-class Decide(StatefulBatchLogic[Records, Ruling, bytes | None]):
+class Decide(StatefulBatchLogic[Parcel[Records], Ruling, bytes | None]):
     """A decider in the dataflow."""
 
     @leaving()
@@ -237,9 +242,9 @@ class Decide(StatefulBatchLogic[Records, Ruling, bytes | None]):
         context.counters.deciders.append(self._decider)
 
     @leaving()
-    def on_batch(self, values: list[Records]) -> tuple[list[Ruling], bool]:
+    def on_batch(self, values: list[Parcel[Records]]) -> tuple[list[Ruling], bool]:
         """Decide about records; called by the engine."""
-        ruling = self._decider.decide(values)
+        ruling = self._decider.decide([value.content for value in values])
         is_news = ruling.scored or ruling.silences or ruling.reviews or ruling.left
         return [ruling] if is_news else [], self.RETAIN
 
