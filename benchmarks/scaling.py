@@ -141,8 +141,8 @@ class Pipeline:
         self._at += len(chunk)
         self.events += len(decoded.rows)
         told: list[Records] = []
-        for _, part in self._route([decoded]):
-            told += self.shards[part.shard].assess(part)
+        for _, parcel in self._route([decoded]):
+            told += self.shards[parcel.content.shard].assess(parcel.content)
         self._decider.decide(told)
 
     def _yardstick(self, lines: list[bytes]) -> None:

@@ -1,13 +1,17 @@
 """Events a second on one core, from bytes to decisions.
 
 The yardsticks, in the same run: `orjson.loads` alone over the same lines, which nobody
-beats, and what a user would write instead.
+beats; what a user would write instead; and the same model event by event in Python, which is
+astray itself with nothing compiled.
 
     python benchmarks/throughput.py [--save]
 """
 
 import gc
 import itertools
+import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -27,8 +31,11 @@ from plain_flow import run_plain
 
 _AGENTS, _DAYS = 10_000, 0.5
 _PLAIN_EVENTS = 20_000
+_PYTHON_EVENTS = 3_000
+_ALONE = "--alone"
 _GOAL = (
-    "at least 0.30 of orjson.loads alone over the same lines, and 40x a plain bytewax + river flow"
+    "at least 0.30 of orjson.loads alone over the same lines, 40x a plain bytewax + river flow, "
+    "5x the same model in Python"
 )
 
 
@@ -46,8 +53,19 @@ def _astray(path: Path) -> None:
     run_flow(flow, 3600.0)
 
 
+def _in_python(path: Path) -> float:
+    """Return how long a stream takes where nothing is compiled."""
+    command = [sys.executable, __file__, _ALONE, str(path)]
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    told = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    return float(told.stdout)
+
+
 def main() -> None:
     """Measure everything in one run, and report."""
+    if sys.argv[1:2] == [_ALONE]:
+        print(timed(lambda: _astray(Path(sys.argv[2])), repeats=1))
+        return
     compile_kernels()
     with tempfile.TemporaryDirectory() as scratch:
         path = made_stream(Path(scratch), agents=_AGENTS, days=_DAYS, attacks="all=20")
@@ -59,11 +77,15 @@ def main() -> None:
         astray_s = timed(lambda: _astray(path))
         plain_s = timed(lambda: run_plain(part, toy=False), repeats=1)
         toy_s = timed(lambda: run_plain(part, toy=True), repeats=1)
+        few = Path(scratch) / "few.jsonl"
+        few.write_bytes(b"\n".join(itertools.islice(lines, _PYTHON_EVENTS)) + b"\n")
+        python_s = _in_python(few)
     rates = {
         "astray": len(lines) / astray_s,
         "orjson_loads_alone": len(lines) / decode_s,
         "plain_flow_default_forest": _PLAIN_EVENTS / plain_s,
         "plain_flow_toy_forest": _PLAIN_EVENTS / toy_s,
+        "same_model_in_python": _PYTHON_EVENTS / python_s,
     }
     results = {"events": len(lines), "agents": _AGENTS, "days": _DAYS}
     results |= {f"{name}_per_second": round(rate) for name, rate in rates.items()}

@@ -223,8 +223,8 @@ def test_a_session_is_judged_by_the_half_that_does_not_know_it(experts):
 
 
 def test_experts_are_taught_anew_when_there_is_much_more():
-    """A quarter more, but at first as many as both halves need, and 5,000 at most."""
-    at = {before: Experts.none() for before in (0, 400, 1000, 100_000)}
+    """Half as many again, of many twice as many; first what both halves need, 50,000 at most."""
+    at = {before: Experts.none() for before in (0, 400, 1000, 4000, 100_000)}
     for before, experts in at.items():
         experts.taught_at[0] = before
 
@@ -233,4 +233,4 @@ def test_experts_are_taught_anew_when_there_is_much_more():
         for before, experts in at.items()
     }
 
-    assert least == {0: 2 * REAL_MIN, 400: 200, 1000: 500, 100_000: 20_000}
+    assert least == {0: 2 * REAL_MIN, 400: 200, 1000: 500, 4000: 4000, 100_000: 50_000}

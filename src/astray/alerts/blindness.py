@@ -2,58 +2,36 @@
 
 from typing import Any
 
-import orjson
-
-from astray.alerts.ocsf import (
-    CATEGORY,
-    CLASS,
-    MEDIUM,
-    PRODUCT,
-    SCHEMA,
-    SERVICE_USER,
-    USER_UID,
-)
+from astray.alerts.notice import CLOSE, CREATE, NEW, Notice
+from astray.alerts.ocsf import MEDIUM
 from astray.decide.silence import Kind, Over, Silence
 
 BLINDNESS = "blindness"
 """What its findings call themselves under `unmapped.finding`."""
 
-_CREATE, _CLOSE = 1, 3
-_NEW, _RESOLVED, _ARCHIVED = 1, 4, 5
+_RESOLVED, _ARCHIVED = 4, 5
 _INFORMATIONAL, _HIGH = 1, 4
-_STATISTICAL = 3
-_STATUS = {Over.NOT_YET: _NEW, Over.BACK: _RESOLVED, Over.FORGOTTEN: _ARCHIVED}
+_STATUS = {Over.NOT_YET: NEW, Over.BACK: _RESOLVED, Over.FORGOTTEN: _ARCHIVED}
 
 
 def silence_finding(silence: Silence) -> bytes:
-    """Return the finding of a silence that begins or ends; it never asks for a suspension."""
-    begins = silence.over is Over.NOT_YET
-    activity = _CREATE if begins else _CLOSE
-    return orjson.dumps(
-        {
-            "category_uid": CATEGORY,
-            "class_uid": CLASS,
-            "activity_id": activity,
-            "type_uid": CLASS * 100 + activity,
-            "time": silence.ts_us // 1000,
-            "start_time": silence.last_us // 1000,
-            "severity_id": _severity(silence),
-            "status_id": _STATUS[silence.over],
-            "is_alert": begins,
-            "message": silence.sentence,
-            "metadata": {"version": SCHEMA, "uid": silence.id, "product": PRODUCT},
-            "finding_info": {
-                "uid": silence.case,
-                "title": silence.title,
-                "desc": silence.sentence,
-                "analytic": {"uid": BLINDNESS, "name": "silence", "type_id": _STATISTICAL},
-                "types": [BLINDNESS],
-            },
-            "evidences": [_evidence(silence)],
-            "observables": list(_observables(silence)),
-            "unmapped": _unmapped(silence),
-        }
-    )
+    """Return the finding of a silence that begins or ends."""
+    return Notice(
+        kind=BLINDNESS,
+        analytic="silence",
+        id=silence.id,
+        case=silence.case,
+        title=silence.title,
+        sentence=silence.sentence,
+        ts_us=silence.ts_us,
+        since_us=silence.last_us,
+        activity=CREATE if silence.over is Over.NOT_YET else CLOSE,
+        status=_STATUS[silence.over],
+        severity=_severity(silence),
+        agents=(silence.name,) if silence.kind is Kind.AGENT else (),
+        evidences=() if silence.kind is Kind.AGENT else (_evidence(silence),),
+        more=_more(silence),
+    ).finding()
 
 
 def _severity(silence: Silence) -> int:
@@ -63,26 +41,14 @@ def _severity(silence: Silence) -> int:
 
 
 def _evidence(silence: Silence) -> dict[str, Any]:
-    if silence.kind is Kind.AGENT:
-        name = silence.name
-        user = {"uid": name, "type_id": SERVICE_USER}
-        return {"actor": {"app_uid": name, "app_name": name, "user": user}}
     if silence.kind is Kind.ACTION:
         return {"api": {"operation": silence.name}}
     uids = silence.examples or (silence.name,)
     return {"resources": [{"uid": uid, "type": silence.kind} for uid in uids]}
 
 
-def _observables(silence: Silence) -> list[dict[str, Any]]:
-    if silence.kind is not Kind.AGENT:
-        return []
-    name = "evidences[].actor.user.uid"
-    return [{"name": name, "type_id": USER_UID, "value": silence.name}]
-
-
-def _unmapped(silence: Silence) -> dict[str, Any]:
+def _more(silence: Silence) -> dict[str, Any]:
     return {
-        "finding": BLINDNESS,
         "kind": silence.kind,
         "tenant": silence.tenant,
         "name": silence.name,

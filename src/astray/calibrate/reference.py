@@ -119,7 +119,8 @@ class AgeReference:
         own = np.zeros_like(self._bits)
         _rank_levels(levels, own, self._bits, np.zeros(LEVELS + 1, np.int64))
         if is_time(ever, fusion.experts):
-            bits, of_attacks = self._ranked(levels, own), self._ranked(attacks["statistic"])
+            bits = self._ranked(levels, own)
+            of_attacks = self._ranked(attacks["statistic"], self._bits)
             experts = teach(bits, folds, of_attacks, attacks["kind"], ever)
             self.fusion = Fusion(experts, levels.shape[1])
         self._fused_past = np.sort(self.fusion.of(levels, own, folds))
@@ -137,8 +138,8 @@ class AgeReference:
         experts = self.fusion.experts
         return (self.past, self.attacks, *experts, self._bits, self._fused_past)
 
-    def _ranked(self, levels: Quantised, table: Bits | None = None) -> Bits:
-        return (self._bits if table is None else table)[self._columns, levels]
+    def _ranked(self, levels: Quantised, table: Bits) -> Bits:
+        return table[self._columns, levels]
 
     def rank(self, sessions: Quantised, folds: Folds) -> tuple[Counts, Counts, Bits]:
         """Return n (1 in n sessions reach this), what of it is certified, and the bits.
@@ -148,7 +149,7 @@ class AgeReference:
         tail does, for one power of ten. A reference that has not seen a whole day says nothing
         of what lies beyond it.
         """
-        bits = self._ranked(sessions)
+        bits = self._ranked(sessions, self._bits)
         fused = self.fusion.of(sessions, self._bits, folds)
         count = len(self._fused_past)
         below = np.searchsorted(self._fused_past, fused)

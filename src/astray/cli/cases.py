@@ -12,10 +12,9 @@ import orjson
 import typer
 
 from astray.alerts.ocsf import finding
+from astray.cli.audit import learnt, removed
 from astray.cli.casefile import show_case, show_cases
-from astray.cli.common import ConfigFile, reporting
-from astray.cli.learnt import learnt
-from astray.cli.removed import removed
+from astray.cli.common import AsJson, ConfigFile, StoreUrl, reporting
 from astray.cli.screen import Screen, write_out
 from astray.config import Config, load_config
 from astray.decide.verdict import (
@@ -55,10 +54,8 @@ _REFUSED = {
 }
 
 CaseId = Annotated[str, typer.Argument(metavar="CASE", help="The id of a case, case_...")]
-StoreUrl = Annotated[str | None, typer.Option("--store", metavar="URL", help="The case store.")]
 Who = Annotated[str, typer.Option(metavar="NAME", help="Who you are, for the audit.")]
 Note = Annotated[str, typer.Option(metavar="TEXT", help="Why, for whoever reads it later.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 
 
 @cases_app.command("list")

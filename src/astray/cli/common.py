@@ -28,6 +28,8 @@ REFUSED = 2
 _PROBLEMS_MAX = 20
 """Bad lines of verdicts that are named; further ones are counted."""
 
+StoreUrl = Annotated[str | None, typer.Option("--store", metavar="URL", help="The case store.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Your configuration, in TOML.")
 ]

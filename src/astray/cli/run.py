@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from astray.cli.common import ConfigFile, note_problems, prepare, reporting, stoppable
+from astray.cli.common import ConfigFile, StoreUrl, note_problems, prepare, reporting, stoppable
 from astray.cli.screen import Screen
 from astray.config import Config, Threshold, load_config, with_policies
 from astray.errors import ConfigError
@@ -33,7 +33,6 @@ Sources = Annotated[
         "several times.",
     ),
 ]
-StoreUrl = Annotated[str | None, typer.Option(metavar="URL", help="The case store.")]
 WebhookUrl = Annotated[
     str | None,
     typer.Option(

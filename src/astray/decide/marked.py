@@ -27,6 +27,12 @@ def ids_of(event: Event) -> tuple[str, ...]:
     return (event.event_id,) if event.event_id else ()
 
 
+def _event_of(findings: Sequence[Finding]) -> Event | None:
+    """Return the event of the first of these; a line that was too long to keep tells of none."""
+    event = parse_line(findings[0].line, ANY_TIME_US) if findings else None
+    return event if isinstance(event, Event) else None
+
+
 def dormancy(
     record: NDArray[np.void], bits: NDArray[np.float32], shares: NDArray[np.float64], event: Event
 ) -> Iterator[Evidence]:
@@ -57,9 +63,9 @@ def sensitive(
 ) -> Iterator[Evidence]:
     """Tell of the sensitive event that was most surprising."""
     found = [finding for finding in findings if finding.marks & SENSITIVE_MARK]
-    known = parse_line(found[0].line, ANY_TIME_US) if found else None
+    known = _event_of(found)
     item, seen, ids = "", "something", tuple[str, ...]()
-    if isinstance(known, Event):
+    if known is not None:
         touched = known.resources[max(found[0].place, 0) :][:1]
         item, seen, ids = known.action, " on ".join((known.action, *touched)), ids_of(known)
     yield Evidence(
@@ -84,10 +90,9 @@ def permission(
     """Tell of an action that was never used before: the first that no grant lists, if there is."""
     unlisted = [finding for finding in findings if finding.marks & UNLISTED_MARK]
     listed = [finding for finding in findings if finding.marks & LISTED_MARK]
-    found = (unlisted or listed)[:1]
-    known = parse_line(found[0].line, ANY_TIME_US) if found else None
+    known = _event_of(unlisted or listed)
     item, seen, ids, usual = "", "something", tuple[str, ...](), "never used before"
-    if isinstance(known, Event):
+    if known is not None:
         item, seen, ids = known.action, known.action, ids_of(known)
         usual += ", and no grant lists it" if unlisted else ", though its grants list it"
     yield Evidence(
