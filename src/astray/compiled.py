@@ -41,6 +41,12 @@ COMPLETE = "complete"
 """A file in the cache that says that all kernels are there."""
 
 
+_LEVEL = 2
+"""How hard LLVM tries: a third level takes a sixth longer to compile and made nothing faster."""
+
+if "NUMBA_OPT" not in os.environ:
+    numba.config.OPT = type(numba.config.OPT)(_LEVEL)  # type: ignore[attr-defined]
+
 _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
 _INNER: dict[str, Any] = _OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 

@@ -5,6 +5,7 @@ Step names and keys are the address of the state: they are never renamed.
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -34,6 +35,9 @@ from astray.flow.verdicts import VERDICTS, decode_verdicts
 READ, DECODE, REJECT, ROUTE, ASSESS, DECIDE, RECORD = STEPS = (
     "read", "decode", "reject", "route", "assess", "decide", "record",
 )  # fmt: skip
+
+Told = Parcel[list[Records]]
+"""What a shard tells a decider of a batch, in its order."""
 
 _MICROS = 1_000_000
 _NOTICES = 256
@@ -163,7 +167,7 @@ class Route:
             yield shard_key(number), part_of(number, decoded, order, window_us, tags)
 
 
-class Assess(StatefulBatchLogic[Parcel[Part], tuple[str, Parcel[Records]], bytes | None]):
+class Assess(StatefulBatchLogic[Parcel[Part], tuple[str, Told], bytes | None]):
     """A shard in the dataflow."""
 
     @leaving()
@@ -178,9 +182,7 @@ class Assess(StatefulBatchLogic[Parcel[Part], tuple[str, Parcel[Records]], bytes
             context.counters.watch(self._shard)
 
     @leaving()
-    def on_batch(
-        self, values: list[Parcel[Part]]
-    ) -> tuple[list[tuple[str, Parcel[Records]]], bool]:
+    def on_batch(self, values: list[Parcel[Part]]) -> tuple[list[tuple[str, Told]], bool]:
         """Assess parts in order; called by the engine."""
         if self._shard is None:
             self._shard = Shard(values[0].content.shard, self._settings, self._context.sources)
@@ -189,14 +191,18 @@ class Assess(StatefulBatchLogic[Parcel[Part], tuple[str, Parcel[Records]], bytes
         assessed = [self._shard.assess(value.content) for value in values]
         return self._sent(chain.from_iterable(assessed)), self.RETAIN
 
-    def on_eof(self) -> tuple[list[tuple[str, Parcel[Records]]], bool]:
+    def on_eof(self) -> tuple[list[tuple[str, Told]], bool]:
         """Report open sessions where the context asks for it; end none: they may go on."""
         records = self._shard.open_sessions() if self._shard and self._context.flush else []
         return self._sent(records), self.RETAIN
 
-    def _sent(self, assessed: Iterable[Records]) -> list[tuple[str, Parcel[Records]]]:
-        keyed = (keyed for records in assessed for keyed in self._by_tenant(records))
-        return [(key, Parcel(records)) for key, records in keyed]
+    def _sent(self, assessed: Iterable[Records]) -> list[tuple[str, Told]]:
+        """Return what each decider is told, all at once: what crosses costs by the piece."""
+        told: dict[str, list[Records]] = defaultdict(list)
+        for records in assessed:
+            for key, some in self._by_tenant(records):
+                told[key].append(some)
+        return [(key, Parcel(several)) for key, several in told.items()]
 
     def _by_tenant(self, records: Records) -> Iterator[tuple[str, Records]]:
         """Send records to their tenants' deciders; the turn of a window concerns all of them."""
@@ -224,13 +230,13 @@ def _shown_by_tenant(records: Records, shown: Shown) -> Iterator[tuple[str, Reco
 
 
 def without_shard(
-    assessed: Iterable[tuple[str, tuple[str, Parcel[Records]]]],
-) -> list[tuple[str, Parcel[Records]]]:
+    assessed: Iterable[tuple[str, tuple[str, Told]]],
+) -> list[tuple[str, Told]]:
     """Return records with their tenants' keys; the engine has put their shards' before them."""
     return [keyed for _, keyed in assessed]
 
 
-class Decide(StatefulBatchLogic[Parcel[Records], Ruling, bytes | None]):
+class Decide(StatefulBatchLogic[Told, Ruling, bytes | None]):
     """A decider in the dataflow."""
 
     @leaving()
@@ -242,9 +248,9 @@ class Decide(StatefulBatchLogic[Parcel[Records], Ruling, bytes | None]):
         context.counters.deciders.append(self._decider)
 
     @leaving()
-    def on_batch(self, values: list[Parcel[Records]]) -> tuple[list[Ruling], bool]:
+    def on_batch(self, values: list[Told]) -> tuple[list[Ruling], bool]:
         """Decide about records; called by the engine."""
-        ruling = self._decider.decide([value.content for value in values])
+        ruling = self._decider.decide(records for told in values for records in told.content)
         is_news = ruling.scored or ruling.silences or ruling.reviews or ruling.left
         return [ruling] if is_news else [], self.RETAIN
 
