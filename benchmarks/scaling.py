@@ -86,10 +86,11 @@ class Stream:
         lines = []
         for agent, action, resource in zip(agents.tolist(), *habits.tolist(), strict=True):
             seen = self._seen[agent] = self._seen[agent] + 1
+            is_last = seen % _SESSION_EVENTS == _SESSION_EVENTS - 1
             group = agent // _PEERS
             lines.append(
                 b'{"ts":%.3f,"agent":"agent-%d","group":"g%d","action":"a%d","resources":'
-                b'["/data/%d/r%d"],"session":"%d-%d","bytes":%d,"source":"10.0.%d.1"}\n'
+                b'["/data/%d/r%d"],"session":"%d-%d","bytes":%d,"source":"10.0.%d.1"%s}\n'
                 % (
                     self._now_s,
                     agent,
@@ -101,6 +102,7 @@ class Stream:
                     seen // _SESSION_EVENTS,
                     1000 + 97 * action,
                     group % 250,
+                    b',"session_end":true' if is_last else b"",
                 )
             )
             self._now_s += self._step_s

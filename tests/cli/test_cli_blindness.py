@@ -106,6 +106,7 @@ def run_until(arguments, condition, what):
     assert process.returncode == 0, said
 
 
+@pytest.mark.slow
 def test_a_source_that_is_followed_and_gives_nothing_has_one_case(tmp_path):
     """It is closed by the next line, even if that comes while astray is not there."""
     events, source = tmp_path / "events.jsonl", str(tmp_path / "events.jsonl")

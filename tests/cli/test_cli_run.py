@@ -250,6 +250,7 @@ def beyond_their_limit(sessions: int) -> bytes:
     )
 
 
+@pytest.mark.slow
 def test_suspensions_wait_for_a_receiver_that_is_down(tmp_path):
     """Of a hundred suspensions while nobody answers none is lost, over restarts, and none twice."""
     receiver = Receiver([SECRET])

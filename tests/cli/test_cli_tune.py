@@ -98,6 +98,7 @@ def _sweep(site, out):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_done_and_says_so(site):
     """Ctrl-C, which all processes of a terminal get, ends the sweep with the trials done so far."""
     process = _sweep(site, "models/cut")

@@ -85,6 +85,7 @@ def test_each_partition_is_a_source_of_its_own(broker):
         assert values == numbered(number * 1000, number * 1000 + 500)
 
 
+@pytest.mark.slow
 def test_partitions_of_one_reader_are_kept_apart(broker):
     """However the messages of its partitions come mixed, a reader has each in its order."""
     topic = broker.topic(partitions=11)

@@ -307,6 +307,7 @@ def test_alerts_wait_for_a_broker_that_is_away(own_broker, store):
     assert len(ids) == len(set(ids)) == 30
 
 
+@pytest.mark.slow
 def test_alerts_that_nobody_takes_are_told_at_the_end(own_broker, store):
     """A run ends in bounded time although the broker is away, says so, and the mark stays."""
     record(store, 0, 2)

@@ -65,6 +65,7 @@ def test_a_role_that_changes_is_reviewed_within_a_few_sessions(changed, roles):
     assert all(abs(r.since_us // 1000 - _FROM_MS) < 5 * DAY_MS for r in changed.reviews[:2])
 
 
+@pytest.mark.slow
 def test_a_tool_that_is_rolled_out_settles_within_days(fleet):
     """A few alerts on the first days, none after them, and no agent has to be reviewed."""
     busy = settled_agents(fleet, _FROM_MS, 100)

@@ -178,6 +178,7 @@ def test_what_one_still_attempts_the_next_does_not(postgres: str) -> None:
     assert (first.posted(), second.posted()) == ([hanging], [prompt])
 
 
+@pytest.mark.slow
 def test_what_was_not_answered_is_sent_again_under_its_id_when_no_attempt_can_last(
     postgres: str,
 ) -> None:
