@@ -19,11 +19,7 @@ def silence_finding(silence: Silence) -> bytes:
     return Notice(
         kind=BLINDNESS,
         analytic="silence",
-        id=silence.id,
-        case=silence.case,
-        title=silence.title,
-        sentence=silence.sentence,
-        ts_us=silence.ts_us,
+        about=silence,
         since_us=silence.last_us,
         activity=CREATE if silence.over is Over.NOT_YET else CLOSE,
         status=_STATUS[silence.over],

@@ -5,7 +5,7 @@ None of them asks for a suspension.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -18,6 +18,21 @@ NEW = 1
 _STATISTICAL = 3
 
 
+class About(Protocol):
+    """What a finding is about, and how it calls and tells it."""
+
+    @property
+    def id(self) -> str: ...  # noqa: D102 - as it says
+    @property
+    def case(self) -> str: ...  # noqa: D102
+    @property
+    def title(self) -> str: ...  # noqa: D102
+    @property
+    def sentence(self) -> str: ...  # noqa: D102
+    @property
+    def ts_us(self) -> int: ...  # noqa: D102
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """What such a finding says; `kind` is what it calls itself, `analytic` how it was found.
@@ -27,11 +42,7 @@ class Notice:
 
     kind: str
     analytic: str
-    id: str
-    case: str
-    title: str
-    sentence: str
-    ts_us: int
+    about: About
     since_us: int
     more: Mapping[str, Any]
     agents: Sequence[str] = ()
@@ -48,17 +59,17 @@ class Notice:
                 "class_uid": CLASS,
                 "activity_id": self.activity,
                 "type_uid": CLASS * 100 + self.activity,
-                "time": self.ts_us // 1000,
+                "time": self.about.ts_us // 1000,
                 "start_time": self.since_us // 1000,
                 "severity_id": self.severity,
                 "status_id": self.status,
                 "is_alert": self.activity == CREATE,
-                "message": self.sentence,
-                "metadata": {"version": SCHEMA, "uid": self.id, "product": PRODUCT},
+                "message": self.about.sentence,
+                "metadata": {"version": SCHEMA, "uid": self.about.id, "product": PRODUCT},
                 "finding_info": {
-                    "uid": self.case,
-                    "title": self.title,
-                    "desc": self.sentence,
+                    "uid": self.about.case,
+                    "title": self.about.title,
+                    "desc": self.about.sentence,
                     "analytic": {
                         "uid": self.kind, "name": self.analytic, "type_id": _STATISTICAL,
                     },

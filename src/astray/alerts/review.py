@@ -14,11 +14,7 @@ def review_finding(review: Review) -> bytes:
     return Notice(
         kind=REVIEW,
         analytic="Shiryaev-Roberts",
-        id=review.id,
-        case=review.case,
-        title=review.title,
-        sentence=review.sentence,
-        ts_us=review.ts_us,
+        about=review,
         since_us=review.since_us,
         agents=review.examples or (review.agent,),
         more=_more(review),

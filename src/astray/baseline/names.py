@@ -42,14 +42,14 @@ class Names:
         waiting: set[Named] | None = None
         places = np.flatnonzero(rows["row"] >= _ENDED)  # what is rehearsed is nobody's
         columns = (rows[name][places].tolist() for name in ("row", "session", "start_us"))
-        for place, row, *key in zip(places.tolist(), *columns, strict=True):
+        for place, row, session, start_us in zip(places.tolist(), *columns, strict=True):
             if row == _ENDED and not self._lines:
                 continue
-            named = key[0], key[1]
+            named = session, start_us
             if row >= 0 and named not in self._lines:
                 line = lines[place]
                 is_long = len(line) > LINE_BYTES_MAX
-                self._lines[named] = _names_in(line, named[1]) if is_long else line
+                self._lines[named] = _names_in(line, start_us) if is_long else line
             elif row == _ENDED and named in self._lines:
                 if waiting is None:
                     waiting = _waiting_of(memory, int(np.count_nonzero(rows["row"] == _ENDED)))

@@ -7,7 +7,7 @@ import numpy as np
 
 from astray.baseline.rehearsal import AGREED_ROW
 from astray.decide.decision import case_id, chained
-from astray.events import ANY_TIME_US, Event, clock, parse_line
+from astray.events import clock, known_event
 
 
 class Why(StrEnum):
@@ -61,10 +61,10 @@ class Left:
 
 def left_of(row: np.void, line: bytes) -> Left:
     """Return the session of a record that tells so, and of a line that has its names, if any."""
-    event = parse_line(line, ANY_TIME_US) if line else None
+    event = known_event(line) if line else None
     start_us, ts_us = int(row["start_us"]), int(row["ts_us"])
     why = Why.AGREED if row["row"] == AGREED_ROW else Why.EXPIRED
-    if not isinstance(event, Event):
+    if event is None:
         return Left("", "", f"{int(row['session']):016x}", start_us, ts_us, why)
     session = event.session or f"{event.agent}@{clock.iso(start_us)}"
     return Left(event.tenant, event.agent, session, start_us, ts_us, why)

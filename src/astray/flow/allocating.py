@@ -20,7 +20,7 @@ _WANTED = (
 def keep_freed_memory() -> bool:
     """Have the C library keep memory that is freed, up to 256 MiB; return whether it does.
 
-    It must be told before there are threads. Libraries other than glibc are not told.
+    It must be told before the engine has its threads. Libraries other than glibc are not told.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     return mallopt is not None and all(mallopt(*wanted) == 1 for wanted in _WANTED)
