@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from astray.errors import StateError
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 _MAGIC = b"astray\x00S"
 _FRAME = struct.Struct("<8sIII")
 

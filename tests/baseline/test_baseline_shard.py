@@ -9,6 +9,7 @@ from astray.baseline.layout import FIRST_TOTAL, NOVELTY_LARGEST, TOTALS
 from astray.baseline.shard import Shard
 from astray.errors import StateError
 from astray.events import Event
+from astray.events.ids import ABSENT, stable_id
 from core import Core, feed, new_shard, small_config
 from strategies import NOW_US
 
@@ -120,6 +121,25 @@ def test_a_session_ends_when_it_is_idle():
     ended = _ended(feed(shard, events))
 
     assert [int(row["start_us"]) for row in ended] == [_START_US]
+
+
+def test_open_sessions_are_counted_by_tenant_and_age():
+    """At the turn of a window, whoever is then open; of one agent not more than a few."""
+    shard = new_shard(_CONFIG)
+    old = [_event(_START_US + n, f"old-{n}", "a", "old", session_end=True) for n in range(40)]
+    at_us = _START_US + _HOUR_US - 60_000_000
+    open_ = [
+        _event(at_us, "s", "a", "old"),
+        *(_event(at_us, f"s{n}", "a", f"new-{n}") for n in range(3)),
+        *(_event(at_us, f"s{n}", "a", "many", tenant="acme") for n in range(40)),
+        _event(at_us, "done", "a", "done", tenant="umbrella", session_end=True),
+    ]
+
+    feed(shard, [*old, *open_])
+    turned = feed(shard, [_event(_START_US + _HOUR_US, "next", "a")])
+
+    found = [some.open_sessions for some in turned if some.open_sessions]
+    assert [dict(some) for some in found] == [{ABSENT: (3, 0, 1), stable_id("acme"): (16, 0, 0)}]
 
 
 def test_tenants_share_nothing():

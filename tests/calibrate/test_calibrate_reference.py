@@ -297,6 +297,20 @@ def test_a_dump_continues_exactly(steps, cut, level):
         assert n_of(restored, level, age=age) == n_of(live, level, age=age)
 
 
+def test_nobody_is_ranked_while_too_many_are_open():
+    """Twice as many have to have ended as are open, class by class; a dump keeps who is open."""
+    reference = reference_of(np.concatenate([ended_rows([1] * 6, age=0), ended_rows([1] * 6)]))
+
+    reference.turn((0, 9, 4))
+    restored = Reference.load(reference.dump(), 8)
+
+    assert n_of(reference, 5) == n_of(restored, 5) == ([1.0], [1.0])
+    assert n_of(reference, 5, age=0)[0] == [7.0]
+    reference.turn((4, 9, 3))
+    assert n_of(reference, 5)[0] == [7.0]
+    assert n_of(reference, 5, age=0)[0] == [1.0]
+
+
 def test_a_dump_is_cut_to_a_smaller_reference():
     """An operator who lowers the number of past sessions keeps the newest."""
     reference = reference_of(ended_rows([1] * 100))

@@ -1,5 +1,7 @@
 """The decider: tenants apart, windows in step, and everything in a dump."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,8 @@ from hypothesis import strategies as st
 
 from astray import blob
 from astray.baseline.buffers import RECORD
-from astray.baseline.records import Finding, Records
+from astray.baseline.layout import AGE_CLASSES
+from astray.baseline.records import Finding, OpenSessions, Records
 from astray.config import load_config
 from astray.decide.decider import TENANTS_MAX, Decider
 from astray.decide.decision import Level, Withheld
@@ -240,6 +243,16 @@ def test_the_longest_silent_tenant_is_forgotten():
     assert len(decider._references) == len(decider._used_us) == TENANTS_MAX
 
 
+_OPEN = st.tuples(*[st.integers(0, 3)] * AGE_CLASSES)
+
+
+def entered(records, by_age):
+    """Return records of a shard that found so many of each tenant's sessions open."""
+    tenants = np.unique(records.rows["tenant"]).tolist()
+    still_open = tuple(OpenSessions(tenant, by_age) for tenant in tenants)
+    return dataclasses.replace(records, open_sessions=still_open)
+
+
 def _sessions(draw, number, hour):
     """Draw what one agent's session does within an hour: it is reported, and may end."""
     event = event_of(number, hour, draw(st.sampled_from(["", "acme"])))
@@ -262,7 +275,9 @@ def shards_reports(draw, shards=3, hours=4):
                 sessions = []
                 for agent in range(draw(st.integers(0, 3))):
                     sessions += _sessions(draw, f"{shard}-{agent}", hour)
-                of_shard.append(window(hour, *sessions, shard=shard))
+                reported = window(hour, *sessions, shard=shard)
+                is_first = not of_shard or of_shard[-1].window_us < reported.window_us
+                of_shard.append(entered(reported, draw(_OPEN)) if is_first else reported)
         reports.append(of_shard)
     return reports
 

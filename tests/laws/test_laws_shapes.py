@@ -261,3 +261,34 @@ def expected_bytes(events):
             hour = (int(row["start_us"]) - START_US) // HOUR_US
             found[hour] = float(row["expected"][BYTES])
     return found
+
+
+def _long_sessions(agents, hours, seed=5):
+    """Return sessions of about two hours that nobody ends: now and then a pause ends one."""
+    generator = random.Random(seed)
+    events = []
+    for number in range(agents):
+        minute = generator.uniform(0, 30)
+        while minute < 60 * hours:
+            action, resource = generator.choice(["read", "list", "write"]), generator.choice("abc")
+            events.append(
+                Event(
+                    ts_us=START_US + int(minute * 60 * SECOND_US), agent=f"agent-{number}",
+                    action=action, resources=(resource,), group="group", source="here",
+                    bytes=int(1000 * generator.lognormvariate(0.0, 0.5)), outcome="success",
+                )
+            )  # fmt: skip
+            minute += 6 if generator.random() > 0.05 else 45
+    return sorted(events, key=lambda event: event.ts_us)
+
+
+def test_a_fleet_is_not_ranked_against_the_shortest_of_its_first_sessions():
+    """Those that end first are the short ones; the others, still open, are not odd for that."""
+    core, beyond = Core(CONFIG), []
+    for ruling in core.feed(_long_sessions(300, 5), batch=500):
+        for rows in ruling.scored:
+            beyond += rows["agent"][rows["live"] & (rows["n"] >= ODD)].tolist()
+
+    (reference,) = core.decider._references.values()
+    assert reference.sessions(0) > ODD  # it is not for want of a past
+    assert len(set(beyond)) <= 300 / ODD

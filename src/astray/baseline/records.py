@@ -30,6 +30,13 @@ class Finding(NamedTuple):
     line: bytes
 
 
+class OpenSessions(NamedTuple):
+    """How many sessions are open of a tenant's agents, by age class; of an agent only so many."""
+
+    tenant: int
+    by_age: tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Records:
     """Sessions of one shard as they stand, in one event-time window.
@@ -38,6 +45,7 @@ class Records:
     per row: the bytes of the event that made the report (empty at a session's end), and what
     was new in the session so far, the most surprising first. `shown`, where there is any, has
     nothing to do with the rows: who and what has shown itself in the window, for the first time.
+    `open_sessions`, neither, is what was open as the shard entered the window.
     """
 
     shard: int
@@ -46,6 +54,7 @@ class Records:
     lines: tuple[bytes, ...] = field(repr=False)
     findings: tuple[tuple[Finding, ...], ...] = field(repr=False)
     shown: Shown | None = None
+    open_sessions: tuple[OpenSessions, ...] = ()
 
     def only(self, places: NDArray[np.intp]) -> "Records":
         """Return the records at these places."""
@@ -57,6 +66,7 @@ class Records:
             self.rows.take(places),
             tuple(self.lines[place] for place in places.tolist()),
             tuple(self.findings[place] for place in places.tolist()),
+            open_sessions=self.open_sessions,
         )
 
     @classmethod
@@ -83,6 +93,7 @@ class Records:
             "window_us": self.window_us,
             "lines": [line.decode() for line in self.lines],
             "findings": [dump_findings(found) for found in self.findings],
+            "open_sessions": [tuple(found) for found in self.open_sessions],
         }
 
     @classmethod
@@ -90,7 +101,13 @@ class Records:
         """Return the records of a dump and their rows."""
         lines = tuple(line.encode() for line in dumped["lines"])
         findings = tuple(map(load_findings, dumped["findings"]))
-        return cls(dumped["shard"], dumped["window_us"], rows, lines, findings)
+        open_sessions = [
+            OpenSessions(tenant, tuple(by_age)) for tenant, by_age in dumped["open_sessions"]
+        ]
+        window_us = dumped["window_us"]
+        return cls(
+            dumped["shard"], window_us, rows, lines, findings, open_sessions=tuple(open_sessions)
+        )
 
 
 def dump_findings(findings: Iterable[Finding]) -> list[Any]:

@@ -149,7 +149,9 @@ class Shard:
     def _enter(self, first_us: int, out: list[Records]) -> None:
         """Enter a window, and say so even if nothing happens in it."""
         turn.advance(self.memory, first_us, self.settings.half_life_us)
-        out.append(Records(self.number, first_us, self.memory.records[:0].copy(), (), ()))
+        nothing = self.memory.records[:0].copy()
+        still_open = turn.open_sessions(self.memory)
+        out.append(Records(self.number, first_us, nothing, (), (), open_sessions=still_open))
 
     def _turn(self, first_us: int, out: list[Records]) -> None:
         """End what is idle, let peers learn, and enter another window."""

@@ -17,12 +17,15 @@ from astray.baseline.memory import GROUPS, SESSIONS, Memory
 from astray.baseline.observe import DONE, FEW_PAGES, end_idle
 from astray.baseline.pages import RUN_BITS_MAX, add, set_weight, used_pages, weight_at
 from astray.baseline.ranking import fold, rank_bins
+from astray.baseline.records import OpenSessions
 from astray.compiled import compiled, float64, inner, int64
 
 _FIXED = 65536.0
 _EXPONENT_MAX = 40
 """Weights are scaled down by 2**40 before they outgrow 32-bit floats."""
 
+_TENANTS, _TRIES = 1 << 11, 64
+_OF_AN_AGENT = 16
 _LEVEL = np.uint64(32)
 _OTHERS = ("mass", "totals", "square", "silence")
 
@@ -39,6 +42,41 @@ def end_all_idle(
             if status != DONE:
                 return row, status
     return memory.used[SESSIONS], DONE
+
+
+@compiled
+def _count_open(memory: Memory, tenants: NDArray[np.uint64], counts: NDArray[np.int64]) -> None:
+    """Count open sessions by tenant and age class; see `open_sessions`."""
+    slots = np.uint64(len(tenants))
+    for row in range(1, memory.used[SESSIONS]):
+        session = memory.sessions[row]
+        if session["key"] == 0 or session["before"] > 0:
+            continue  # the least recently active one speaks for all of its agent
+        tenant = session["tenant"]
+        slot = int64(tenant % slots)
+        tries = 1
+        while tenants[slot] != tenant and counts[slot].sum() > 0 and tries < _TRIES:
+            slot = (slot + 1) % len(tenants)
+            tries += 1
+        if counts[slot].sum() == 0:
+            tenants[slot] = tenant
+        if tenants[slot] != tenant:
+            continue
+        counts[slot, session["age"]] += 1
+        after, counted = session["after"], 1
+        while after > 0 and counted < _OF_AN_AGENT:
+            other = memory.sessions[after]
+            counts[slot, other["age"]] += 1
+            after, counted = other["after"], counted + 1
+
+
+def open_sessions(memory: Memory) -> tuple[OpenSessions, ...]:
+    """Return how many sessions are open, by tenant; an agent cannot make up more than a few."""
+    tenants, counts = np.zeros(_TENANTS, np.uint64), np.zeros((_TENANTS, AGE_CLASSES), np.int64)
+    _count_open(memory, tenants, counts)
+    found = np.flatnonzero(counts.any(axis=1))
+    columns = zip(tenants[found].tolist(), counts[found].tolist(), strict=True)
+    return tuple(OpenSessions(tenant, tuple(by_age)) for tenant, by_age in sorted(columns))
 
 
 @inner

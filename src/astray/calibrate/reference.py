@@ -64,6 +64,9 @@ _STRUCK_MAX = 4096
 _DAY_US = 86_400_000_000
 _KIND = "reference"
 
+_ENDED_PER_OPEN = 2
+"""Sessions are ranked once so many of their age class have ended per one that is open."""
+
 _KNOWN_MIN = 0.8
 """A column counts where it is known of so many of an age class."""
 
@@ -178,6 +181,7 @@ class Reference:
         self._new = 0  # real ones among those pending
         self._struck = nobody
         self._heard: dict[int, bool] = {}
+        self._open = [0] * AGE_CLASSES
 
     @property
     def size_bytes(self) -> int:
@@ -250,8 +254,13 @@ class Reference:
         self._new = int(np.count_nonzero(pending["kind"] < 0))
         return pending
 
-    def turn(self) -> None:
-        """Enter another window: renew the tables if enough sessions have ended."""
+    def turn(self, open_sessions: Sequence[int] = ()) -> None:
+        """Enter another window: renew the tables if enough sessions have ended.
+
+        `open_sessions` is how many are open by age class. Those that end first are the short
+        ones: until most have ended, the others would be ranked against them.
+        """
+        self._open = [*open_sessions] or [0] * AGE_CLASSES
         if self._heard:
             self._heed()
         total = sum(len(age.past) for age in self._ages)
@@ -279,7 +288,7 @@ class Reference:
         bits = np.zeros(levels.shape, np.float32)
         for age in range(AGE_CLASSES):
             rows = np.flatnonzero(records["age"] == age)
-            if len(rows):
+            if len(rows) and self._ages[age].ever >= _ENDED_PER_OPEN * self._open[age]:
                 n[rows], certified[rows], bits[rows] = self._ages[age].rank(
                     levels[rows], folds[rows]
                 )
@@ -306,7 +315,7 @@ class Reference:
         arrays["struck"] = self._struck
         ever = [reference.ever for reference in self._ages]
         heard = sorted(self._heard.items())
-        meta = {"sessions_max": self.sessions_max, "ever": ever, "heard": heard}
+        meta = {"sessions_max": self.sessions_max, "ever": ever, "heard": heard, "open": self._open}
         if self.columns:
             meta["columns"] = self.columns
         return blob.pack(_KIND, meta, arrays)
@@ -331,6 +340,7 @@ class Reference:
         ]
         reference._struck = arrays["struck"]
         reference._heard = dict(meta["heard"])
+        reference._open = [*meta["open"]]
         reference._pending = [arrays["pending"]]
         reference._pending_count = len(arrays["pending"])
         reference._new = int(np.count_nonzero(arrays["pending"]["kind"] < 0))

@@ -11,6 +11,7 @@ came first have been suspended.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from operator import add
 from typing import Any, Self
 
 import numpy as np
@@ -133,8 +134,19 @@ class Decider:
             ruling.silences.extend(self.blindness.turn(self._window_us))
             ruling.reviews.extend(self.drift.turn(self._window_us))
             self.panel.turn(self._window_us)
-            for reference in self._references.values():
-                reference.turn()
+            still_open = self._open_sessions()
+            for tenant, reference in self._references.items():
+                reference.turn(still_open.get(tenant, ()))
+
+    def _open_sessions(self) -> dict[int, tuple[int, ...]]:
+        """Return how many were open as the shards entered the present window, by tenant and age."""
+        counts: dict[int, tuple[int, ...]] = {}
+        for held in self._held:
+            if held.window_us == self._window_us:
+                for tenant, by_age in held.open_sessions:
+                    before = counts.get(tenant, (0,) * AGE_CLASSES)
+                    counts[tenant] = tuple(map(add, before, by_age))
+        return counts
 
     def _rule_window(self, ruling: Ruling) -> None:
         """Rule what belongs to the present window, or to one before it."""

@@ -6,7 +6,7 @@ anew. Where the sources have been read to, and all else, stays as it is.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ def _addressed(
     shards = shards_of_records(records.rows, records.shard, before, after, tenants)
     for shard in np.unique(shards).tolist() or [records.shard % after.shards]:
         some = records.only(np.flatnonzero(shards == shard))
-        yield Records(shard, some.window_us, some.rows, some.lines, some.findings)
+        yield replace(some, shard=shard)
 
 
 def reshard_state(

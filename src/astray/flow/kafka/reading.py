@@ -168,8 +168,11 @@ class ReaderSource(Source):
         return found
 
     def kept(self) -> None:
-        """Tell the group how far this reader has come, now and then, without waiting."""
-        if time.monotonic() - self._told_s > _TELL_EVERY_S:
+        """Tell the group how far this reader has come, now and then, without waiting.
+
+        Of two that are on their way at once, either may arrive last.
+        """
+        if not self._telling and time.monotonic() - self._told_s > _TELL_EVERY_S:
             self._tell()
 
     def _tell(self) -> None:
@@ -196,9 +199,14 @@ class ReaderSource(Source):
         """Tell the group for the last time, for which a bounded while is waited, and leave."""
         if self._consumer is None:
             return
-        self._tell()
         until_s = time.monotonic() + _TOLD_S
-        while self._telling and time.monotonic() < until_s:
-            self._consumer.poll(0.05)
+        self._hear(self._consumer, until_s)
+        self._tell()
+        self._hear(self._consumer, until_s)
         self._consumer.close()
         self._consumer = None
+
+    def _hear(self, consumer: Consumer, until_s: float) -> None:
+        """Wait for what has become of telling the group."""
+        while self._telling and time.monotonic() < until_s:
+            consumer.poll(0.05)
