@@ -142,6 +142,30 @@ def test_open_sessions_are_counted_by_tenant_and_age():
     assert [dict(some) for some in found] == [{ABSENT: (3, 0, 1), stable_id("acme"): (16, 0, 0)}]
 
 
+def test_long_sessions_are_not_odd_while_only_short_ones_have_ended():
+    """They are not reported, also after a restart, until twice as many have ended as are open."""
+    shard, hours = new_shard(_CONFIG), 4
+    short = [
+        _event(_START_US + n * 60_000_000, f"s{n}", "a", f"short-{n % 60}", session_end=True)
+        for n in range(60 * hours)
+    ]
+    long = [
+        _event(_START_US + 1 + n * 600_000_000, "long", f"r{n}", f"long-{agent}")
+        for n in range(6 * hours)
+        for agent in range(70)
+    ]
+    events = sorted([*short, *long], key=lambda event: event.ts_us)
+    middle = len(events) * 5 // 8
+
+    first = feed(shard, events[:middle])
+    restored = Shard.load(shard.dump(), shard.settings, ["source"])
+    then = feed(restored, events[middle:])
+
+    live = [int(row["ts_us"]) for some in (*first, *then) for row in some.rows if row["row"] >= 0]
+    settled_us = _START_US + 3 * _HOUR_US  # 180 have ended, and 70 are open
+    assert min(live) >= settled_us
+
+
 def test_tenants_share_nothing():
     """Two tenants' agents, groups and fleets are strangers, whatever they are called."""
     alone, beside = new_shard(_CONFIG), new_shard(_CONFIG)

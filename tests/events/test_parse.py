@@ -3,8 +3,9 @@
 import orjson
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
-from astray.events import Event, Reason, Reject, encode_event, parse_line
+from astray.events import Event, Reason, Reject, encode_event, known_names, parse_line
 from strategies import NOW_US, any_lines, events
 
 _MINIMAL = {"ts": 1_795_000_000, "agent": "a", "action": "read"}
@@ -114,3 +115,12 @@ def test_any_bytes_are_an_event_or_a_reject(raw):
 def test_parsing_what_was_encoded_gives_it_back(event):
     """Encoding loses nothing."""
     assert parse_line(encode_event(event), NOW_US) == event
+
+
+@given(events(), st.sampled_from([b"", b"\xef\xbb\xbf"]))
+def test_the_names_of_an_event_are_read_on_their_own(event, mark):
+    """They are those of the whole event, also where texts are null or missing."""
+    names = known_names(mark + encode_event(event))
+
+    assert names == (event.tenant, event.agent, event.action)
+    assert known_names(b'{"ts":1,"tenant":null,"agent":"a","action":"b"}') == ("", "a", "b")

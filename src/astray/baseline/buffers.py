@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from astray.baseline.layout import STATISTICS, TOTALS
+from astray.baseline.layout import AGE_CLASSES, STATISTICS, TOTALS
 
 SETTINGS = np.dtype(
     [
@@ -114,8 +114,12 @@ UNITS = 25
     N_JUDGED,
     N_UNMATCHED,
     N_RELEASED,
-) = range(20)
-COUNTERS = 20
+    N_RANKED,
+) = range(21)
+UNSETTLED = N_RANKED + AGE_CLASSES
+COUNTERS = UNSETTLED + AGE_CLASSES
 """The `N_` ones count for ever; the `_USED` ones are fill levels. `DONORS_NEXT` is the place of
 the next donor; of a million sessions so many are rehearsed on. Verdicts that found no session
-are `N_UNMATCHED`; sessions that left quarantine without one are `N_RELEASED`."""
+are `N_UNMATCHED`; sessions that left quarantine without one are `N_RELEASED`. From `N_RANKED` on
+are the sessions in the shard's ranking, by age class; from `UNSETTLED` on, whether that is too
+few."""

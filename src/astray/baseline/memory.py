@@ -10,13 +10,13 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from astray.baseline.buffers import COUNTERS, EVIDENCE, PENDING, RECORD, WINDOW
+from astray.baseline.buffers import COUNTERS, EVIDENCE, PENDING, RECORD, UNSETTLED, WINDOW
 from astray.baseline.granting import nothing_asked
 from astray.baseline.index import Index, build_index
 from astray.baseline.kept import KEPT, KEPT_ROWS_MIN
 from astray.baseline.layout import ATOM, ATOM_RESOURCES, DONOR, OWNER, PLAYED_MAX, SESSION, TAUGHT
 from astray.baseline.pages import Pages, new_pages
-from astray.baseline.ranking import Ranks, Tally, new_tally, rank_bins
+from astray.baseline.ranking import Ranks, Tally, new_tally, rank
 from astray.events.columns import EVENT
 from astray.events.places import RESOURCE
 
@@ -92,7 +92,7 @@ class Memory(NamedTuple):
         judged = kept.pop("kept")
         judged = longer(judged, max(1 << len(judged).bit_length(), KEPT_ROWS_MIN))
         ranks = np.zeros(kept["tally"].shape, np.float32)
-        rank_bins(kept["tally"], ranks)
+        rank(kept["tally"], kept["counters"][UNSETTLED:], ranks)
         return cls(
             agent_index=build_index(kept["agents"]["key"]),
             group_index=build_index(kept["groups"]["key"]),

@@ -25,6 +25,9 @@ _STEPS = 32
 _RESOLUTION = np.full(len(STATISTICS), 4.0)
 _RESOLUTION[IMPERSONATION:FIRST_TOTAL] = 16.0
 
+ENDED_PER_OPEN = 2
+"""Sessions are ranked once so many of their age class have ended per one that is open."""
+
 AGES = np.array([5, 31])
 """An agent's age class by its number of past sessions: below 5, up to 30, more."""
 
@@ -69,6 +72,17 @@ def rank_bins(tally: Tally, ranks: Ranks) -> None:
                 reaching -= tally[age, row, place]
 
 
+def rank(tally: Tally, unsettled: NDArray[np.int64], ranks: Ranks) -> None:
+    """Fill `ranks` with the bits of reaching each bin; in an unsettled age class nothing is odd."""
+    rank_bins(tally, ranks)
+    ranks[unsettled > 0] = 0.0
+
+
+def ended(tally: Tally) -> NDArray[np.int64]:
+    """Return how many sessions are counted, by age class."""
+    return np.asarray(tally[:, -1].sum(axis=1), np.int64)
+
+
 def fold(tally: Tally, recent: Tally) -> bool:
     """Move recent counts into `tally` if they are worth it, forgetting by halves."""
     new = int(recent[:, -1].sum())
@@ -76,6 +90,6 @@ def fold(tally: Tally, recent: Tally) -> bool:
         return False
     tally += recent
     recent[:] = 0
-    full = tally[:, -1].sum(axis=1) > _SESSIONS_MAX
+    full = ended(tally) > _SESSIONS_MAX
     tally[full] >>= 1
     return True

@@ -21,7 +21,7 @@ from astray.baseline.layout import STATISTICS
 from astray.baseline.memory import SESSIONS, Memory
 from astray.baseline.observe import DONE, FEW_ANSWERS, observe, report_open
 from astray.baseline.part import Part
-from astray.baseline.records import Finding, Records
+from astray.baseline.records import Finding, OpenSessions, Records
 from astray.baseline.rehearsal import FIRST_ROW
 from astray.baseline.rehearsing import fold_donors
 from astray.baseline.room import make_room, oldest_us, sessions_must_end
@@ -146,11 +146,12 @@ class Shard:
             self.findings.drop(number)
         return tuple(findings)
 
-    def _enter(self, first_us: int, out: list[Records]) -> None:
+    def _enter(
+        self, first_us: int, out: list[Records], still_open: tuple[OpenSessions, ...] = ()
+    ) -> None:
         """Enter a window, and say so even if nothing happens in it."""
         turn.advance(self.memory, first_us, self.settings.half_life_us)
         nothing = self.memory.records[:0].copy()
-        still_open = turn.open_sessions(self.memory)
         out.append(Records(self.number, first_us, nothing, (), (), open_sessions=still_open))
 
     def _turn(self, first_us: int, out: list[Records]) -> None:
@@ -158,10 +159,11 @@ class Shard:
         self._end_idle(first_us, out)
         self._teach()
         turn.fold_taught(self.memory)
-        turn.fold_ranking(self.memory)
+        still_open = turn.open_sessions(self.memory)
+        turn.fold_ranking(self.memory, still_open)
         fold_donors(self.memory)
         self.memory = self.judging.turn(self.memory, self.settings, first_us)
-        self._enter(first_us, out)
+        self._enter(first_us, out, still_open)
         if len(told := self.judging.told):
             lines = self.judging.told_lines
             out.append(Records(self.number, first_us, told, lines, ((),) * len(told)))

@@ -5,18 +5,19 @@ matter. At its turn everything its sessions have taught is summed up in whole un
 folded into groups and fleet, in an order that depends on the sums alone.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from astray.baseline.buffers import PENDING_USED, UNITS
+from astray.baseline.buffers import N_RANKED, PENDING_USED, UNITS, UNSETTLED
 from astray.baseline.layout import AGE_CLASSES, NOVELTY_CHANNELS, TOTALS
 from astray.baseline.learning import mass_of
 from astray.baseline.memory import GROUPS, SESSIONS, Memory
 from astray.baseline.observe import DONE, FEW_PAGES, end_idle
 from astray.baseline.pages import RUN_BITS_MAX, add, set_weight, used_pages, weight_at
-from astray.baseline.ranking import fold, rank_bins
+from astray.baseline.ranking import ENDED_PER_OPEN, ended, fold, rank
 from astray.baseline.records import OpenSessions
 from astray.compiled import compiled, float64, inner, int64
 
@@ -200,10 +201,21 @@ def fold_taught(memory: Memory) -> None:
             memory.taught[row] = memory.taught[0]
 
 
-def fold_ranking(memory: Memory) -> None:
-    """Let the sessions since the last time count in the shard's ranking, if they are many."""
-    if fold(memory.tally, memory.recent):
-        rank_bins(memory.tally, memory.ranks)
+def fold_ranking(memory: Memory, still_open: Iterable[OpenSessions]) -> None:
+    """Let the sessions since the last time count in the shard's ranking, if they are many.
+
+    An age class of which too many are open is not ranked: see `calibrate.reference`. What is
+    longer than the shortest sessions of a fleet's first hours is not odd, and is learnt.
+    """
+    new, ranked = ended(memory.recent), memory.counters[N_RANKED:UNSETTLED]
+    is_renewed = fold(memory.tally, memory.recent)
+    ranked += new if is_renewed else 0
+    known = np.maximum(ranked if is_renewed else ranked + new, ended(memory.tally))
+    open_ = np.sum([of.by_age for of in still_open], axis=0, dtype=np.int64)
+    unsettled = known < ENDED_PER_OPEN * open_
+    if is_renewed or (unsettled != memory.counters[UNSETTLED:]).any():
+        memory.counters[UNSETTLED:] = unsettled
+        rank(memory.tally, memory.counters[UNSETTLED:], memory.ranks)
 
 
 def advance(memory: Memory, first_us: int, half_life_us: int) -> None:

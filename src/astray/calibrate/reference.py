@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from astray import blob
 from astray.baseline.layout import AGE_CLASSES, STATISTICS
+from astray.baseline.ranking import ENDED_PER_OPEN
 from astray.baseline.rehearsal import FIRST_ROW, STRUCK_ROW
 from astray.calibrate.ended import (
     Folds,
@@ -63,9 +64,6 @@ _STRUCK_MAX = 4096
 
 _DAY_US = 86_400_000_000
 _KIND = "reference"
-
-_ENDED_PER_OPEN = 2
-"""Sessions are ranked once so many of their age class have ended per one that is open."""
 
 _KNOWN_MIN = 0.8
 """A column counts where it is known of so many of an age class."""
@@ -288,7 +286,7 @@ class Reference:
         bits = np.zeros(levels.shape, np.float32)
         for age in range(AGE_CLASSES):
             rows = np.flatnonzero(records["age"] == age)
-            if len(rows) and self._ages[age].ever >= _ENDED_PER_OPEN * self._open[age]:
+            if len(rows) and self._ages[age].ever >= ENDED_PER_OPEN * self._open[age]:
                 n[rows], certified[rows], bits[rows] = self._ages[age].rank(
                     levels[rows], folds[rows]
                 )

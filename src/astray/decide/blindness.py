@@ -49,7 +49,7 @@ from astray.baseline.session import hour_of
 from astray.config import Config
 from astray.decide.known import KnownNames
 from astray.decide.silence import Kind, Over, Silence, silence_case
-from astray.events import Lines, known_event
+from astray.events import Lines, known_names
 from astray.events.ids import stable_id
 
 RHYTHMS_MAX = 1 << 17
@@ -59,7 +59,7 @@ NEWCOMERS_MAX = 1 << 17
 """Those that may come up in one window; further ones are looked at when they come again."""
 
 SEEN_MAX = 1 << 16
-"""So much of a window is kept before it is gathered."""
+"""So much of a window is kept before it is gathered, or as much as it was the last time."""
 
 AT_ONCE_MAX = 20
 """So many of a kind may fall silent in one window with cases of their own."""
@@ -142,7 +142,7 @@ class Blindness:
         for kind in self._kinds:
             seen, places = _seen_of(shown, kind, source)
             kept.append(self._named(seen, places, shown.lines))
-        if sum(map(len, kept)) > SEEN_MAX:
+        if sum(map(len, kept[1:])) > max(SEEN_MAX, len(kept[0])):
             self._seen[window_us] = [_gathered(kept)]
 
     def _named(self, seen: NDArray[Any], places: Places, lines: Lines) -> NDArray[Any]:
@@ -154,9 +154,9 @@ class Blindness:
                 continue
             known[place] = len(self._names) < len(self._table) + NEWCOMERS_MAX
             if known[place]:
-                event = known_event(lines[places[place]])
+                named = known_names(lines[places[place]])
                 is_action = _KINDS[seen["kind"][place]] is Kind.ACTION
-                self._names.put(key, event.tenant, event.action if is_action else event.agent)
+                self._names.put(key, named.tenant, named.action if is_action else named.agent)
         return seen[known]
 
     def turn(self, first_us: int) -> list[Silence]:

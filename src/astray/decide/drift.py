@@ -29,7 +29,7 @@ from astray.config import Config
 from astray.decide.known import KnownNames
 from astray.decide.review import Review
 from astray.detectors.adaptive import has_changed
-from astray.events import known_event
+from astray.events import known_names
 
 AGENTS_MAX = 1 << 16
 """Agents of a decider that are followed; beyond them the least suspected are forgotten."""
@@ -85,8 +85,8 @@ class Drift:
         keys, places = np.unique(shown.rows["agent"], return_index=True)
         for key, place in zip(keys.tolist(), places.tolist(), strict=True):
             if key not in self._names and len(self._names) < NAMES_MAX:
-                event = known_event(shown.lines[place])
-                self._names.put(key, event.tenant, event.agent)
+                named = known_names(shown.lines[place])
+                self._names.put(key, named.tenant, named.agent)
 
     def note(self, ended: NDArray[Any], n: NDArray[np.float64]) -> None:
         """Take sessions that have ended (rows of `buffers.RECORD`): 1 in `n` is as odd."""

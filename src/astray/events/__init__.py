@@ -3,7 +3,7 @@
 from astray.events.columns import EVENT, Rows
 from astray.events.decoding import Chunk, Decoded, decode
 from astray.events.lines import Lines
-from astray.events.parse import ANY_TIME_US, encode_event, known_event, parse_line
+from astray.events.parse import ANY_TIME_US, encode_event, known_event, known_names, parse_line
 from astray.events.schema import Event, Reason, Reject
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "decode",
     "encode_event",
     "known_event",
+    "known_names",
     "parse_line",
 ]

@@ -6,7 +6,7 @@ two must agree; a property test holds them together.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -31,6 +31,14 @@ _BOM = b"\xef\xbb\xbf"
 _TEXTS = ("session", "source", "principal", "target_agent", "tenant", "group", "event_id")
 
 
+class Named(NamedTuple):
+    """The names of an event."""
+
+    tenant: str
+    agent: str
+    action: str
+
+
 class _RefusedError(Exception):
     """Carries the reason and the key from a check up to `parse_line`, never further."""
 
@@ -52,6 +60,12 @@ def known_event(line: bytes) -> Event:
     event = parse_line(line, ANY_TIME_US)
     assert isinstance(event, Event)  # noqa: S101 - the line has been decoded before
     return event
+
+
+def known_names(line: bytes) -> Named:
+    """Return who did what in a line that has become an event before; ten times as fast."""
+    record = orjson.loads(line.removeprefix(_BOM))
+    return Named(record.get("tenant") or "", record["agent"], record["action"])
 
 
 def _event(raw: bytes, now_us: int) -> Event:
