@@ -26,7 +26,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from harness import ROOT
 
-COMMAND = (sys.executable, "-c", "from astray.cli.main import app; app(prog_name='astray')")
+COMMAND = (sys.executable, "-m", "astray")
 _AT_ONCE = 10_000
 _PRODUCER = {"linger.ms": 50, "compression.type": "lz4", "enable.idempotence": True}
 

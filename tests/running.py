@@ -23,7 +23,7 @@ from astray.events import Event, encode_event
 from astray.lab.simulate import SimulationOptions, simulate, write
 from astray.respond.secret import secret_of
 
-COMMAND = (sys.executable, "-c", "from astray.cli.main import app; app(prog_name='astray')")
+COMMAND = (sys.executable, "-m", "astray")
 WHSEC = "whsec_" + b64encode(b"a secret of the tests, long enough").decode()
 SECRET = secret_of(WHSEC, "the tests")
 WAIT_S = 60.0

@@ -20,7 +20,7 @@ from astray.flow.verdicts import read_verdicts
 
 SECRET_PLACE = "env:ASTRAY_WEBHOOK_SECRET"  # noqa: S105 - where it is, not what it is
 _SCORE_MAX = 120.0
-_COMMAND = [sys.executable, "-c", "from astray.cli.main import app; app()", *sys.argv[1:]]
+_COMMAND = [sys.executable, "-m", "astray", *sys.argv[1:]]
 """How a process like this one is started."""
 
 

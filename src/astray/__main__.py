@@ -1,0 +1,5 @@
+"""`python -m astray` is `astray`."""
+
+from astray.cli.start import main
+
+main()
