@@ -124,7 +124,7 @@ class Pipeline:
         config = load_config()
         settings = shard_settings(config, lowest_limits(config))
         self.shards = [Shard(n, settings, ["s"]) for n in range(config.events.shards)]
-        self._route, self._decider, self._at = Route(config), Decider(config), 0
+        self._route, self.decider, self._at = Route(config), Decider(config), 0
 
     def feed(self, chunks: Iterator[bytes]) -> dict[str, float]:
         """Take chunks in; return events/s and their ratio to the yardstick's."""
@@ -145,7 +145,7 @@ class Pipeline:
         told: list[Records] = []
         for _, parcel in self._route([decoded]):
             told += self.shards[parcel.content.shard].assess(parcel.content)
-        self._decider.decide(told)
+        self.decider.decide(told)
 
     def _yardstick(self, lines: list[bytes]) -> None:
         started = time.perf_counter()

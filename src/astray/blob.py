@@ -8,7 +8,7 @@ every buffer in order.
 
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,8 +29,14 @@ def pack(kind: str, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]])
         for name, array in arrays.items()
     ]
     header = orjson.dumps({"kind": kind, "meta": meta, "arrays": described})
-    body = b"".join((header, *(array.tobytes() for array in arrays.values())))
-    return _FRAME.pack(_MAGIC, SCHEMA_VERSION, _crc(body, len(header)), len(header)) + body
+    body: list[bytes | memoryview] = [header, *map(_bytes_of, arrays.values())]
+    frame = _FRAME.pack(_MAGIC, SCHEMA_VERSION, _crc(body, len(header)), len(header))
+    return b"".join((frame, *body))
+
+
+def _bytes_of(array: NDArray[Any]) -> memoryview:
+    """Return the bytes of an array where they are: a snapshot holds the flow, so copies once."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def unpack(blob: bytes, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -60,7 +66,7 @@ def _header(blob: bytes, kind: str) -> tuple[dict[str, Any], int]:
             f"the {kind} state has schema version {version}; this astray reads {SCHEMA_VERSION}"
         )
     body = memoryview(blob)[_FRAME.size :]
-    if _crc(body, header_size) != crc:
+    if _crc([body], header_size) != crc:
         raise StateError(f"the {kind} state is damaged: its checksum does not match")
     header = orjson.loads(body[:header_size])
     if header["kind"] != kind:
@@ -68,8 +74,11 @@ def _header(blob: bytes, kind: str) -> tuple[dict[str, Any], int]:
     return header, _FRAME.size + header_size
 
 
-def _crc(body: bytes | memoryview, header_size: int) -> int:
-    return zlib.crc32(body, header_size)  # begun with the size, which is thereby checked too
+def _crc(pieces: Iterable[bytes | memoryview], header_size: int) -> int:
+    crc = header_size  # begun with the size, which is thereby checked too
+    for piece in pieces:
+        crc = zlib.crc32(piece, crc)
+    return crc
 
 
 def _tuples(descr: Any) -> Any:

@@ -71,7 +71,7 @@ class Names:
 
     def dump(self) -> list[Any]:
         """Return everything as JSON; what has become an event is UTF-8."""
-        return [[*named, line.decode()] for named, line in sorted(self._lines.items())]
+        return [[*named, self._lines[named].decode()] for named in sorted(self._lines)]
 
     def load(self, dumped: Iterable[Any]) -> None:
         """Take what was dumped."""
