@@ -34,7 +34,7 @@ _ROOMS = [
 ]
 """Each may import what stands left of it."""
 
-_ASIDE = {"alerts": "decide", "testing": "respond"}
+_ASIDE = {"alerts": "decide", "testing": "respond", "__main__": "cli"}
 """Rooms beside the row, and the room up to which they may reach."""
 
 _COMMON = {
