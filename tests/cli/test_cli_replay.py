@@ -7,7 +7,7 @@ import pytest
 
 from astray.events import Event
 from astray.lab.simulate import SimulationOptions, simulate, write
-from running import complaints, invoked, lines
+from running import changing_fleet, complaints, invoked, lines
 from strategies import NOW_US
 
 
@@ -42,7 +42,7 @@ def test_scores_and_numbers_have_exactly_the_promised_fields(recording, tmp_path
     assert sum(one["events"] for one in sessions) == events == found["events"]
     assert list(found) == [
         "events", "rejects", "rejects_by_reason", "seconds", "events_per_second", "sessions",
-        "agents", "cases", "suspensions", "quality",
+        "agents", "cases", "suspensions", "silences", "reviews", "quality", "notices",
     ]  # fmt: skip
     assert (found["rejects"], found["sessions"], found["agents"]) == (0, len(sessions), 12)
     quality = found["quality"]
@@ -197,6 +197,21 @@ def test_a_policy_with_a_limit_makes_cases(tmp_path):
 
     found = orjson.loads((tmp_path / "out.json").read_bytes())
     assert (found["cases"], found["suspensions"], found["sessions"]) == (2, 2, 3)
+
+
+def test_who_is_to_be_looked_at_is_told(tmp_path):
+    """Reviews and silences are counted, and each is told as its alert would tell it."""
+    (tmp_path / "astray.toml").write_text("[review]\nlearn_days = 0.0\nfalse_per_million = 100.0\n")
+    (tmp_path / "events.jsonl").write_bytes(changing_fleet())
+
+    invoked("replay", "events.jsonl", "--config", "astray.toml", "--json", "out.json", cwd=tmp_path)
+
+    found = orjson.loads((tmp_path / "out.json").read_bytes())
+    told = [(one["kind"], one["title"]) for one in found["notices"] if one["kind"] == "review"]
+    begun = [one for one in found["notices"] if one["title"].endswith("has fallen silent")]
+    assert told == [("review", "Review bot-0")]
+    assert (found["reviews"], found["silences"]) == (1, len(begun))
+    assert all(one["sentence"] and one["case"].startswith("case_") for one in found["notices"])
 
 
 @pytest.mark.parametrize("option", ["--scores", "--json", "--rejects"])

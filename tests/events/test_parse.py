@@ -122,5 +122,5 @@ def test_the_names_of_an_event_are_read_on_their_own(event, mark):
     """They are those of the whole event, also where texts are null or missing."""
     names = known_names(mark + encode_event(event))
 
-    assert names == (event.tenant, event.agent, event.action)
-    assert known_names(b'{"ts":1,"tenant":null,"agent":"a","action":"b"}') == ("", "a", "b")
+    assert names == (event.agent, event.action, event.tenant, event.session)
+    assert known_names(b'{"ts":1,"tenant":null,"agent":"a","action":"b"}') == ("a", "b", "", "")

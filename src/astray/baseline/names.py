@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from astray.baseline.buffers import UNITS
 from astray.baseline.keeping import kept_rows
 from astray.baseline.memory import Memory
-from astray.events import Event, encode_event, known_event
+from astray.events import Event, encode_event, known_names
 
 NAMES_MAX: Final = 1 << 16
 """Beyond so many, what needs no name any more is looked for at every turn, and not once a day."""
@@ -91,6 +91,6 @@ def _named(rows: NDArray[Any]) -> set[Named]:
 
 def _names_in(line: bytes, start_us: int) -> bytes:
     """Return a line that says of an event only whose it was: the same for all of a session."""
-    event = known_event(line)
-    of = (start_us, event.agent, _ACTION)
-    return encode_event(Event(*of, session=event.session, tenant=event.tenant))
+    named = known_names(line)
+    of = (start_us, named.agent, _ACTION)
+    return encode_event(Event(*of, session=named.session, tenant=named.tenant))

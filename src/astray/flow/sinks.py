@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from astray.decide.decider import SCORED, Ruling
 from astray.decide.decision import Decision
+from astray.decide.review import Review
+from astray.decide.silence import Silence
 from astray.errors import ConfigError
 from astray.events import Reject
 from astray.flow.faults import leaving
@@ -191,10 +193,11 @@ def _line(origin: str, reject: Reject) -> bytes:
 
 
 class Collector:
-    """Takes rulings for measuring: every ranked session, every decision once."""
+    """Takes rulings for measuring: every ranked session, every decision and notice once."""
 
     def __init__(self) -> None:
         self.decisions: dict[str, Decision] = {}
+        self.notices: dict[str, Silence | Review] = {}
         self._scored: list[NDArray[Any]] = []
         self.lines: list[bytes] = []
 
@@ -202,6 +205,9 @@ class Collector:
         """Take a ruling."""
         for decision in ruling.decisions:
             self.decisions.setdefault(decision.id, decision)
+        told: list[Silence | Review] = [*ruling.silences, *ruling.reviews]
+        for notice in told:
+            self.notices.setdefault(notice.id, notice)
         self._scored.extend(ruling.scored)
         self.lines.extend(ruling.lines)
 

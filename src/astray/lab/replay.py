@@ -12,7 +12,10 @@ import numpy as np
 from astray.baseline.judgement import Judgement
 from astray.config import Config
 from astray.decide.decision import Decision
+from astray.decide.review import Review
+from astray.decide.silence import Over, Silence
 from astray.detectors.models import check_detectors
+from astray.events import clock
 from astray.flow.counters import Counters
 from astray.flow.dataflow import build_flow
 from astray.flow.engine import run_flow
@@ -43,6 +46,7 @@ class Replay:
     seconds: float
     sessions: list[SessionScore]
     decisions: list[Decision]
+    notices: list[Silence | Review]
     event_us: Mapping[str, int]
     explanations: Explanations | None = None
 
@@ -58,10 +62,29 @@ class Replay:
             "agents": len({session.agent for session in self.sessions}),
             "cases": len({decision.case for decision in self.decisions}),
             "suspensions": len({d.case for d in self.decisions if d.suspends}),
+            "silences": sum(_begins(notice) for notice in self.notices),
+            "reviews": sum(isinstance(notice, Review) for notice in self.notices),
         }
         if labels is not None:
             summary["quality"] = quality(self.sessions, labels, self.event_us)
         return summary
+
+    def notices_told(self) -> list[dict[str, Any]]:
+        """Return who fell silent, who is heard again, and whom to look at, as JSON-ready values."""
+        return [
+            {
+                "case": notice.case,
+                "kind": "review" if isinstance(notice, Review) else "silence",
+                "ts": clock.iso(notice.ts_us),
+                "title": notice.title,
+                "sentence": notice.sentence,
+            }
+            for notice in sorted(self.notices, key=lambda one: (one.ts_us, one.id))
+        ]
+
+
+def _begins(notice: Silence | Review) -> bool:
+    return isinstance(notice, Silence) and notice.over is Over.NOT_YET
 
 
 def replay(
@@ -104,8 +127,8 @@ def replay(
     reading.raise_fault()
     seconds = time.perf_counter() - started
     sessions = session_scores(collector.scored, collector.lines, names)
-    decisions = list(collector.decisions.values())
-    return Replay(counters, seconds, sessions, decisions, names.event_us, why)
+    decisions, notices = list(collector.decisions.values()), list(collector.notices.values())
+    return Replay(counters, seconds, sessions, decisions, notices, names.event_us, why)
 
 
 def enforced(config: Config) -> Config:
