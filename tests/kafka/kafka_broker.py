@@ -189,6 +189,11 @@ class Node:
             self._process.wait()
         self._process = None
 
+    def hang(self) -> None:
+        """Have it answer nobody, with all connections open; only `kill` ends it then."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
     def stop(self) -> None:
         """End it in order."""
         self.end(signal.SIGTERM)

@@ -356,6 +356,19 @@ def test_the_backlog_of_every_partition_is_known(broker):
 
 
 @pytest.mark.slow
+def test_a_reader_leaves_a_broker_that_hangs(own_broker):
+    """The group cannot be told, for which librdkafka would wait a minute."""
+    topic = own_broker.topic()
+    own_broker.put(topic, numbered(0, 7))
+    with Run(own_broker, topic, group="watched") as run:
+        run.read(7)
+        own_broker.node.hang()
+        begun_s = time.monotonic()
+
+    assert time.monotonic() - begun_s < 30.0
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
 def test_a_broker_that_is_away_is_waited_for(number, own_broker, caplog):
     """Nothing is lost or repeated by a broker that goes and comes, and people hear of both once."""

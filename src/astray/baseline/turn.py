@@ -45,37 +45,46 @@ def end_all_idle(
     return memory.used[SESSIONS], DONE
 
 
+@inner
+def _slot_of(tenant: int, tenants: NDArray[np.uint64], taken: NDArray[np.bool_]) -> int:
+    """Return a tenant's place, or -1 where there is no room for it."""
+    slot = int64(tenant % np.uint64(len(tenants)))
+    for _ in range(_TRIES):
+        if not taken[slot]:
+            taken[slot] = True
+            tenants[slot] = tenant
+        if tenants[slot] == tenant:
+            return slot
+        slot = (slot + 1) % len(tenants)
+    return -1
+
+
 @compiled
-def _count_open(memory: Memory, tenants: NDArray[np.uint64], counts: NDArray[np.int64]) -> None:
+def _count_open(
+    memory: Memory,
+    tenants: NDArray[np.uint64],
+    taken: NDArray[np.bool_],
+    counts: NDArray[np.int64],
+) -> None:
     """Count open sessions by tenant and age class; see `open_sessions`."""
-    slots = np.uint64(len(tenants))
     for row in range(1, memory.used[SESSIONS]):
         session = memory.sessions[row]
         if session["key"] == 0 or session["before"] > 0:
             continue  # the least recently active one speaks for all of its agent
-        tenant = session["tenant"]
-        slot = int64(tenant % slots)
-        tries = 1
-        while tenants[slot] != tenant and counts[slot].sum() > 0 and tries < _TRIES:
-            slot = (slot + 1) % len(tenants)
-            tries += 1
-        if counts[slot].sum() == 0:
-            tenants[slot] = tenant
-        if tenants[slot] != tenant:
-            continue
-        counts[slot, session["age"]] += 1
-        after, counted = session["after"], 1
-        while after > 0 and counted < _OF_AN_AGENT:
-            other = memory.sessions[after]
-            counts[slot, other["age"]] += 1
-            after, counted = other["after"], counted + 1
+        slot = _slot_of(session["tenant"], tenants, taken)
+        place, counted = row, 0
+        while slot >= 0 and place > 0 and counted < _OF_AN_AGENT:
+            counts[slot, memory.sessions[place]["age"]] += 1
+            place = memory.sessions[place]["after"]
+            counted += 1
 
 
 def open_sessions(memory: Memory) -> tuple[OpenSessions, ...]:
     """Return how many sessions are open, by tenant; an agent cannot make up more than a few."""
-    tenants, counts = np.zeros(_TENANTS, np.uint64), np.zeros((_TENANTS, AGE_CLASSES), np.int64)
-    _count_open(memory, tenants, counts)
-    found = np.flatnonzero(counts.any(axis=1))
+    tenants, taken = np.zeros(_TENANTS, np.uint64), np.zeros(_TENANTS, np.bool_)
+    counts = np.zeros((_TENANTS, AGE_CLASSES), np.int64)
+    _count_open(memory, tenants, taken, counts)
+    found = np.flatnonzero(taken)
     columns = zip(tenants[found].tolist(), counts[found].tolist(), strict=True)
     return tuple(OpenSessions(tenant, tuple(by_age)) for tenant, by_age in sorted(columns))
 
@@ -250,3 +259,10 @@ def _scale_down(memory: Memory, exponent: int) -> None:
 def _leaf_weights(memory: Memory) -> list[tuple[int, int]]:
     open_ = memory.sessions[memory.sessions["key"] != 0]
     return [(int(s["run"]), int(s["run"]) + (1 << int(s["run_bits"]))) for s in open_]
+
+
+def compile_turn(memory: Memory) -> None:
+    """Have compiled what the turn of a window needs, besides the end of sessions."""
+    teach(memory, lessons_of(memory), 0, 0)
+    fold_taught(memory)
+    fold_ranking(memory, open_sessions(memory))

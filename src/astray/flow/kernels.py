@@ -13,6 +13,7 @@ from astray.baseline.part import part_of, windows_of
 from astray.baseline.records import Records
 from astray.baseline.settings import shard_settings
 from astray.baseline.shard import Shard
+from astray.baseline.turn import compile_turn
 from astray.calibrate.fusing import compile_experts
 from astray.compiled import CACHE, COMPLETE, INTERPRETED
 from astray.config import Config, load_config
@@ -50,7 +51,12 @@ def compile_kernels() -> None:
 
 
 def compile_others() -> None:
-    """Compile, or load, what decoding, verdicts, experts and deciders need."""
+    """Compile, or load, what decoding, verdicts, experts and deciders need.
+
+    The turn of a window is a shard's; but the hot loop takes as long as all else together, and
+    by the time that it is compiled the turn lies there.
+    """
+    compile_turn(Memory.new())
     decode(Chunk("warm-up", 0, _LINE), now_us=2**60).only(np.arange(1))
     compile_judging(Memory.new())
     compile_experts()

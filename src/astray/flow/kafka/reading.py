@@ -1,5 +1,6 @@
 """A reader's partitions: one consumer for all of them, a chunk for each that has messages."""
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -21,7 +22,7 @@ _MESSAGES_MAX = 10_000
 _AGAIN_S = 1.0
 _MEASURE_EVERY_S = 1.0
 _TELL_EVERY_S = 5.0
-_TOLD_S = 2.0
+_TOLD_S = _LEFT_S = 2.0
 
 
 class ReaderSource(Source):
@@ -196,14 +197,20 @@ class ReaderSource(Source):
             self._link.say(f"kafka group {group}: cannot be told: {self._link.why(error)}")
 
     def close(self) -> None:
-        """Tell the group for the last time, for which a bounded while is waited, and leave."""
+        """Tell the group for the last time, and leave; for both a bounded while is waited.
+
+        librdkafka leaves only when the group has answered, which takes a minute where a broker
+        hangs. Nobody is in the group, so nothing is lost by going before.
+        """
         if self._consumer is None:
             return
         until_s = time.monotonic() + _TOLD_S
         self._hear(self._consumer, until_s)
         self._tell()
         self._hear(self._consumer, until_s)
-        self._consumer.close()
+        leaving = threading.Thread(target=self._consumer.close, daemon=True)
+        leaving.start()
+        leaving.join(_LEFT_S)
         self._consumer = None
 
     def _hear(self, consumer: Consumer, until_s: float) -> None:
