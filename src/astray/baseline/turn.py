@@ -27,6 +27,8 @@ _EXPONENT_MAX = 40
 
 _TENANTS, _TRIES = 1 << 11, 64
 _OF_AN_AGENT = 16
+"""Open sessions that count of one agent: nobody keeps others from being ranked by opening many."""
+
 _LEVEL = np.uint64(32)
 _OTHERS = ("mass", "totals", "square", "silence")
 
