@@ -45,9 +45,6 @@ _GOAL = (
     "receiver changes the rate of scoring by no more than noise; nothing lost of a backlog"
 )
 _POLICY = """
-[default_policy]
-mode = "enforce"
-
 [default_policy.limits]
 forbidden_actions = ["vault.dump"]
 """

@@ -91,6 +91,6 @@ def _named(rows: NDArray[Any]) -> set[Named]:
 
 def _names_in(line: bytes, start_us: int) -> bytes:
     """Return a line that says of an event only whose it was: the same for all of a session."""
-    named = known_names(line)
-    of = (start_us, named.agent, _ACTION)
-    return encode_event(Event(*of, session=named.session, tenant=named.tenant))
+    names = known_names(line)
+    of = (start_us, names.agent, _ACTION)
+    return encode_event(Event(*of, session=names.session, tenant=names.tenant))

@@ -6,6 +6,7 @@ What a person sees is ranked in `calibrate`, over the whole tenant.
 """
 
 import math
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +26,12 @@ _STEPS = 32
 _RESOLUTION = np.full(len(STATISTICS), 4.0)
 _RESOLUTION[IMPERSONATION:FIRST_TOTAL] = 16.0
 
-ENDED_PER_OPEN = 2
-"""Sessions are ranked once so many of their age class have ended per one that is open."""
+_ENDED_PER_OPEN = 2
 
 AGES = np.array([5, 31])
 """An agent's age class by its number of past sessions: below 5, up to 30, more."""
 
+Counts = TypeVar("Counts", int, NDArray[np.int64])
 Tally = NDArray[np.int32]
 Ranks = NDArray[np.float32]
 
@@ -78,7 +79,16 @@ def rank(tally: Tally, unsettled: NDArray[np.int64], ranks: Ranks) -> None:
     ranks[unsettled > 0] = 0.0
 
 
-def ended(tally: Tally) -> NDArray[np.int64]:
+def is_settled(ended: Counts, still_open: Counts) -> Any:
+    """Return whether enough sessions of an age class have ended for others to be ranked.
+
+    Those that end first are the short ones. Until twice as many have ended as are open, these
+    would be ranked against them, and be odd for being long.
+    """
+    return ended >= _ENDED_PER_OPEN * still_open
+
+
+def counted(tally: Tally) -> NDArray[np.int64]:
     """Return how many sessions are counted, by age class."""
     return np.asarray(tally[:, -1].sum(axis=1), np.int64)
 
@@ -90,6 +100,6 @@ def fold(tally: Tally, recent: Tally) -> bool:
         return False
     tally += recent
     recent[:] = 0
-    full = ended(tally) > _SESSIONS_MAX
+    full = counted(tally) > _SESSIONS_MAX
     tally[full] >>= 1
     return True

@@ -17,7 +17,7 @@ from astray.baseline.learning import mass_of
 from astray.baseline.memory import GROUPS, SESSIONS, Memory
 from astray.baseline.observe import DONE, FEW_PAGES, end_idle
 from astray.baseline.pages import RUN_BITS_MAX, add, set_weight, used_pages, weight_at
-from astray.baseline.ranking import ENDED_PER_OPEN, ended, fold, rank
+from astray.baseline.ranking import counted, fold, is_settled, rank
 from astray.baseline.records import OpenSessions
 from astray.compiled import compiled, float64, inner, int64
 
@@ -215,15 +215,16 @@ def fold_taught(memory: Memory) -> None:
 def fold_ranking(memory: Memory, still_open: Iterable[OpenSessions]) -> None:
     """Let the sessions since the last time count in the shard's ranking, if they are many.
 
-    An age class of which too many are open is not ranked: see `calibrate.reference`. What is
-    longer than the shortest sessions of a fleet's first hours is not odd, and is learnt.
+    What is merely longer than the shortest sessions of a fleet's first hours is not odd here
+    either, and is learnt like any other.
     """
-    new, ranked = ended(memory.recent), memory.counters[N_RANKED:UNSETTLED]
+    ever = memory.counters[N_RANKED:UNSETTLED] + counted(memory.recent)
     is_renewed = fold(memory.tally, memory.recent)
-    ranked += new if is_renewed else 0
-    known = np.maximum(ranked if is_renewed else ranked + new, ended(memory.tally))
-    open_ = np.sum([of.by_age for of in still_open], axis=0, dtype=np.int64)
-    unsettled = known < ENDED_PER_OPEN * open_
+    if is_renewed:
+        memory.counters[N_RANKED:UNSETTLED] = ever
+    ever = np.maximum(ever, counted(memory.tally))  # resharded, a ranking is of more than its own
+    by_age = np.sum([of.by_age for of in still_open], axis=0, dtype=np.int64)
+    unsettled = ~is_settled(ever, by_age)
     if is_renewed or (unsettled != memory.counters[UNSETTLED:]).any():
         memory.counters[UNSETTLED:] = unsettled
         rank(memory.tally, memory.counters[UNSETTLED:], memory.ranks)

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from astray import blob
 from astray.baseline.layout import AGE_CLASSES, STATISTICS
-from astray.baseline.ranking import ENDED_PER_OPEN
+from astray.baseline.ranking import is_settled
 from astray.baseline.rehearsal import FIRST_ROW, STRUCK_ROW
 from astray.calibrate.ended import (
     Folds,
@@ -255,8 +255,7 @@ class Reference:
     def turn(self, open_sessions: Sequence[int] = ()) -> None:
         """Enter another window: renew the tables if enough sessions have ended.
 
-        `open_sessions` is how many are open by age class. Those that end first are the short
-        ones: until most have ended, the others would be ranked against them.
+        `open_sessions` is how many are open by age class; see `ranking.is_settled`.
         """
         self._open = [*open_sessions] or [0] * AGE_CLASSES
         if self._heard:
@@ -286,7 +285,7 @@ class Reference:
         bits = np.zeros(levels.shape, np.float32)
         for age in range(AGE_CLASSES):
             rows = np.flatnonzero(records["age"] == age)
-            if len(rows) and self._ages[age].ever >= ENDED_PER_OPEN * self._open[age]:
+            if len(rows) and is_settled(self._ages[age].ever, self._open[age]):
                 n[rows], certified[rows], bits[rows] = self._ages[age].rank(
                     levels[rows], folds[rows]
                 )

@@ -73,7 +73,7 @@ def replay(
     if scores is not None:
         write(scores, b"".join(session.as_json() for session in result.sessions))
     if json is not None:
-        numbers = summary | {"notices": result.notices_told()}
+        numbers = summary | {"notices": result.findings()}
         write(json, orjson.dumps(numbers, option=orjson.OPT_INDENT_2) + b"\n")
     by_attack = summary.get("quality", {}).pop("by_attack", {})
     screen.console.print(_table(summary))

@@ -154,9 +154,9 @@ class Blindness:
                 continue
             known[place] = len(self._names) < len(self._table) + NEWCOMERS_MAX
             if known[place]:
-                named = known_names(lines[places[place]])
+                names = known_names(lines[places[place]])
                 is_action = _KINDS[seen["kind"][place]] is Kind.ACTION
-                self._names.put(key, named.tenant, named.action if is_action else named.agent)
+                self._names.put(key, names.tenant, names.action if is_action else names.agent)
         return seen[known]
 
     def turn(self, first_us: int) -> list[Silence]:

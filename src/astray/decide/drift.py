@@ -85,8 +85,8 @@ class Drift:
         keys, places = np.unique(shown.rows["agent"], return_index=True)
         for key, place in zip(keys.tolist(), places.tolist(), strict=True):
             if key not in self._names and len(self._names) < NAMES_MAX:
-                named = known_names(shown.lines[place])
-                self._names.put(key, named.tenant, named.agent)
+                names = known_names(shown.lines[place])
+                self._names.put(key, names.tenant, names.agent)
 
     def note(self, ended: NDArray[Any], n: NDArray[np.float64]) -> None:
         """Take sessions that have ended (rows of `buffers.RECORD`): 1 in `n` is as odd."""

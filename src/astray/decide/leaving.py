@@ -7,7 +7,7 @@ import numpy as np
 
 from astray.baseline.rehearsal import AGREED_ROW
 from astray.decide.decision import case_id, chained
-from astray.events import clock, known_event
+from astray.events import clock, known_names
 
 
 class Why(StrEnum):
@@ -61,10 +61,10 @@ class Left:
 
 def left_of(row: np.void, line: bytes) -> Left:
     """Return the session of a record that tells so, and of a line that has its names, if any."""
-    event = known_event(line) if line else None
     start_us, ts_us = int(row["start_us"]), int(row["ts_us"])
     why = Why.AGREED if row["row"] == AGREED_ROW else Why.EXPIRED
-    if event is None:
+    if not line:
         return Left("", "", f"{int(row['session']):016x}", start_us, ts_us, why)
-    session = event.session or f"{event.agent}@{clock.iso(start_us)}"
-    return Left(event.tenant, event.agent, session, start_us, ts_us, why)
+    names = known_names(line)
+    session = names.session or f"{names.agent}@{clock.iso(start_us)}"
+    return Left(names.tenant, names.agent, session, start_us, ts_us, why)

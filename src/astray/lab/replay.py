@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 
+from astray.alerts.blindness import silence_finding
+from astray.alerts.review import review_finding
 from astray.baseline.judgement import Judgement
 from astray.config import Config
 from astray.decide.decision import Decision
 from astray.decide.review import Review
 from astray.decide.silence import Over, Silence
 from astray.detectors.models import check_detectors
-from astray.events import clock
 from astray.flow.counters import Counters
 from astray.flow.dataflow import build_flow
 from astray.flow.engine import run_flow
@@ -69,16 +71,12 @@ class Replay:
             summary["quality"] = quality(self.sessions, labels, self.event_us)
         return summary
 
-    def notices_told(self) -> list[dict[str, Any]]:
-        """Return who fell silent, who is heard again, and whom to look at, as JSON-ready values."""
+    def findings(self) -> list[dict[str, Any]]:
+        """Return the alerts about silences and reviews that a run would have shown, in time."""
         return [
-            {
-                "case": notice.case,
-                "kind": "review" if isinstance(notice, Review) else "silence",
-                "ts": clock.iso(notice.ts_us),
-                "title": notice.title,
-                "sentence": notice.sentence,
-            }
+            orjson.loads(
+                review_finding(notice) if isinstance(notice, Review) else silence_finding(notice)
+            )
             for notice in sorted(self.notices, key=lambda one: (one.ts_us, one.id))
         ]
 
