@@ -149,6 +149,23 @@ def changing_fleet() -> bytes:
     return lines(events)
 
 
+def flooding_fleet() -> bytes:
+    """Return the lines of two days of 60 agents, all of which pay the same in the last hour."""
+    hour_us, hours = 3_600_000_000, range(-47, 1)
+    events = [
+        Event(
+            CHANGE_US + hour * hour_us + number * 1_000_000,
+            f"bot-{number}",
+            "pay" if hour == 0 else "read",
+            f"s{hour}",
+            resources=("IBAN-1",) if hour == 0 else (f"/{number}",),
+        )
+        for hour, number in itertools.product(hours, range(60))
+        if hour == 0 or number < 5
+    ]
+    return lines(events)
+
+
 def lines(events: Iterable[Event]) -> bytes:
     """Return events as lines."""
     return b"".join(encode_event(event) + b"\n" for event in events)

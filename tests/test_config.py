@@ -531,6 +531,7 @@ def test_every_section_is_in_the_hashes_that_concern_it():
         "health",
         "blindness",
         "review",
+        "flood",
     }
 
     assert set(Config.model_fields) == scoring | acting

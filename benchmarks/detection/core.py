@@ -20,6 +20,7 @@ from astray.config import Config
 from astray.decide.decider import SCORED, Decider, Ranked, Ruling
 from astray.decide.decision import Decision
 from astray.decide.limits import lowest_limits
+from astray.decide.review import Review
 from astray.events import Chunk, Decoded, decode
 from astray.lab.replay import enforced
 from astray.lab.sessions import Names, SessionScore, session_scores
@@ -60,6 +61,7 @@ class Run:
     event_us: Mapping[str, int]
     ranked: list[tuple[NDArray[Any], NDArray[np.float32]]] = field(repr=False)
     names: Names = field(repr=False)
+    floods: list[Review] = field(default_factory=list)
 
     def pieces(self) -> Iterator[tuple[Key, NDArray[np.void]]]:
         """Return how every piece of a session last stood, under its agent's and its own name."""
@@ -143,7 +145,8 @@ def run(
         np.concatenate(scored) if scored else np.zeros(0, SCORED), lines, names
     )
     decisions = {d.id: d for ruling in reversed(core.rulings) for d in reversed(ruling.decisions)}
-    return Run(sessions, list(decisions.values()), names.event_us, core.ranked, names)
+    floods = [one for ruling in core.rulings for one in ruling.reviews if one.is_flood]
+    return Run(sessions, list(decisions.values()), names.event_us, core.ranked, names, floods)
 
 
 def _chunks(events: Path) -> Iterator[Chunk]:

@@ -23,6 +23,7 @@ Labels = Mapping[Key, Label]
 
 _AGE_NAMES = ("below 5", "5 to 30", "above 30")
 _FALSE_RATE = 0.01
+_HOUR_US = 3_600_000_000
 _LATE = 0.05
 """Where it is asked whether a detection came in time, and what misses look like."""
 
@@ -64,6 +65,7 @@ def quality_of(
         "by_age": _by_age(sessions, labels, keys, done),
         "new_agents": _new_agents(sessions, labels, done.decisions),
         "statistics": _statistics(done, labels, keys),
+        "floods": _floods(sessions, labels, done),
     }
 
 
@@ -181,3 +183,21 @@ def _statistics(done: Run, labels: Labels, keys: list[Key]) -> Numbers:
         recalls = {kind: row[f"recall_at_{_FALSE_RATE}"] for kind, row in by_attack.items()}
         found[name] = {"roc_auc": measures.get("roc_auc"), "recall_by_attack": recalls}
     return found
+
+
+def _floods(sessions: Mapping[Key, SessionScore], labels: Labels, done: Run) -> Numbers:
+    """Return what was told of floods: how many, and how many of them while many attacked."""
+    attackers: dict[int, set[str]] = {}
+    for key, session in sessions.items():
+        if key in labels and labels[key].bad:
+            attackers.setdefault(session.start_us // _HOUR_US, set()).add(key[0])
+    largest = sorted(map(len, attackers.values()), reverse=True)[:10]
+    during = [len(attackers.get(flood.ts_us // _HOUR_US, ())) for flood in done.floods]
+    return {
+        "told": len(done.floods),
+        "while_many_attacked": sum(count >= flood.count / 2 for count, flood in zip(
+            during, done.floods, strict=True
+        )),
+        "attackers": during,
+        "most_attackers_in_an_hour": largest,
+    }  # fmt: skip

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from astray.config_detectors import Detectors
 from astray.config_evidence import Grants, Sensitive
 from astray.config_kafka import Sink, Source
-from astray.config_notices import Blindness, Review
+from astray.config_notices import Blindness, Flood, Review
 from astray.config_store import Store
 from astray.errors import ConfigError
 
@@ -220,6 +220,7 @@ class Config(_Section):
     grants: Grants
     blindness: Blindness
     review: Review
+    flood: Flood
     default_policy: Policy
     policy: Annotated[tuple[Policy, ...], Field(max_length=POLICIES_MAX - 1), Array] = ()
     detector: Detectors = ()
@@ -264,7 +265,7 @@ class Config(_Section):
     @property
     def config_hash(self) -> str:
         """Return a hash of all that decisions about sessions could depend on."""
-        return self._hash(set(type(self).model_fields) - {"health", "blindness", "review"})
+        return self._hash(set(type(self).model_fields) - {"health", "blindness", "review", "flood"})
 
     def _hash(self, sections: set[str]) -> str:
         sections = sections if self.detector else sections - {"detector"}

@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 import orjson
-from test_alerts_ocsf import DETECTION_FINDING, faults
+from test_alerts_ocsf import DETECTION_FINDING, Object, faults
 
 from astray.alerts.review import review_finding
 from astray.decide.review import Review
 
+EVIDENCE = DETECTION_FINDING.attributes["evidences"][0]
 INFO = DETECTION_FINDING.attributes["finding_info"]
 FINDING = replace(
     DETECTION_FINDING,
@@ -15,6 +16,16 @@ FINDING = replace(
         **DETECTION_FINDING.attributes,
         "start_time": int,
         "finding_info": replace(INFO, attributes={**INFO.attributes, "types": [str]}),
+        "evidences": [
+            Object(
+                {
+                    "actor": EVIDENCE.attributes["actor"],
+                    "api": Object({"operation": str}, frozenset({"operation"})),
+                    "resources": [Object({"uid": str}, frozenset())],
+                },
+                any_of=frozenset({"actor", "api", "resources"}),
+            )
+        ],
     },
 )
 """What a review has besides: attributes of the same class."""
@@ -83,3 +94,61 @@ def test_ids_differ_as_reviews_do():
     cases = {found_of(review)["finding_info"]["uid"] for review in reviews}
 
     assert (len(ids), len(cases), ids & cases) == (4, 4, set())
+
+
+FLOOD = Review(
+    tenant="acme",
+    agent="",
+    ts_us=1_795_312_800_000_000,
+    since_us=1_795_312_800_000_000,
+    one_in=0.0,
+    count=1792,
+    flood="00c0ffee00c0ffee",
+    action="send_money",
+    resource="US133000000121212121212",
+    usual=448,
+)
+
+
+def test_a_flood_is_a_finding_of_its_own_kind_about_what_is_done():
+    """It says what, to what, how many and how many are usual; it names no agent."""
+    found = found_of(FLOOD)
+
+    assert found["finding_info"]["types"] == ["flood"]
+    assert found["finding_info"]["title"] == (
+        "Review 1,792 agents that do the same at once: send_money on US133000000121212121212"
+    )
+    assert found["message"] == (
+        "At least 1,792 agents did send_money on US133000000121212121212 since "
+        "2026-11-22T02:00:00.000Z; usual are at most 448"
+    )
+    assert found["evidences"] == [
+        {"api": {"operation": "send_money"}},
+        {"resources": [{"uid": "US133000000121212121212"}]},
+    ]
+    assert found["observables"] == []
+    assert found["unmapped"] == {
+        "finding": "flood", "tenant": "acme", "since_us": FLOOD.since_us, "count": 1792,
+        "usual": 448, "action": "send_money", "resource": "US133000000121212121212",
+    }  # fmt: skip
+
+
+def test_a_flood_without_a_resource_speaks_of_none():
+    """What is done is enough."""
+    found = found_of(replace(FLOOD, resource="", usual=0))
+
+    assert found["message"].startswith("At least 1,792 agents did send_money since ")
+    assert found["message"].endswith("; usual are too few to be counted")
+    assert found["evidences"] == [{"api": {"operation": "send_money"}}]
+    assert "resource" not in found["unmapped"]
+
+
+def test_floods_of_other_things_and_hours_are_other_cases():
+    """What it was first seen on does not make it another one, nor how many they were."""
+    floods = [FLOOD, *(replace(FLOOD, **{key: value}) for key, value in (
+        ("ts_us", 1), ("flood", "01"), ("tenant", "")
+    ))]  # fmt: skip
+
+    assert len({flood.case for flood in floods}) == 4
+    assert replace(FLOOD, resource="other", count=99).case == FLOOD.case
+    assert FLOOD.id != FLOOD.case

@@ -7,7 +7,7 @@ import pytest
 
 from astray.events import Event
 from astray.lab.simulate import SimulationOptions, simulate, write
-from running import changing_fleet, complaints, invoked, lines
+from running import changing_fleet, complaints, flooding_fleet, invoked, lines
 from strategies import NOW_US
 
 
@@ -42,7 +42,7 @@ def test_scores_and_numbers_have_exactly_the_promised_fields(recording, tmp_path
     assert sum(one["events"] for one in sessions) == events == found["events"]
     assert list(found) == [
         "events", "rejects", "rejects_by_reason", "seconds", "events_per_second", "sessions",
-        "agents", "cases", "suspensions", "silences", "reviews", "quality", "notices",
+        "agents", "cases", "suspensions", "silences", "reviews", "floods", "quality", "notices",
     ]  # fmt: skip
     assert (found["rejects"], found["sessions"], found["agents"]) == (0, len(sessions), 12)
     quality = found["quality"]
@@ -210,7 +210,21 @@ def test_who_is_to_be_looked_at_is_told(tmp_path):
     titles = [finding["finding_info"]["title"] for finding in found["notices"]]
     begun = [title for title in titles if title.endswith("has fallen silent")]
     assert [title for title in titles if title.startswith("Review")] == ["Review bot-0"]
-    assert (found["reviews"], found["silences"]) == (1, len(begun))
+    assert (found["reviews"], found["floods"], found["silences"]) == (1, 0, len(begun))
+
+
+def test_a_flood_is_told(tmp_path):
+    """Many that do the same at once are counted, and told as their alert would tell it."""
+    quick = "[flood]\nlearn_days = 1.0\n[review]\nfalse_per_million = 0.0\n"
+    (tmp_path / "astray.toml").write_text(quick)
+    (tmp_path / "events.jsonl").write_bytes(flooding_fleet())
+
+    invoked("replay", "events.jsonl", "--config", "astray.toml", "--json", "out.json", cwd=tmp_path)
+
+    found = orjson.loads((tmp_path / "out.json").read_bytes())
+    assert (found["reviews"], found["floods"]) == (0, 1)
+    (flood,) = found["notices"]
+    assert (flood["unmapped"]["finding"], flood["unmapped"]["action"]) == ("flood", "pay")
 
 
 @pytest.mark.parametrize("option", ["--scores", "--json", "--rejects"])

@@ -64,6 +64,7 @@ METRICS = {
     "astray_deliveries", "astray_outbox_deliveries", "astray_outbox_oldest_seconds",
     "astray_webhook_disabled", "astray_silences", "astray_webhook_attempts_total",
     "astray_decider_state_bytes", "astray_store_removed_rows_total", "astray_reviews_total",
+    "astray_floods_total",
 }  # fmt: skip
 
 LABELS = {
@@ -146,9 +147,10 @@ def test_metrics_keep_to_the_rules(accept, parse, site):
 
 def test_reviews_are_counted(site):
     """As many as were new to the case store."""
-    site.counters.reviews = 3
+    site.counters.reviews, site.counters.floods = 3, 2
 
     assert site.value("astray_reviews_total") == 3
+    assert site.value("astray_floods_total") == 2
 
 
 def labels_by_metric(site):

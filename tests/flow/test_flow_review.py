@@ -6,7 +6,7 @@ import pytest
 from astray.config import load_config
 from astray.flow.live import Live
 from astray.store import Store
-from running import changing_fleet
+from running import changing_fleet, flooding_fleet
 
 _SECTIONS = {
     "default_policy": {"alert": {"score": 120.0}, "suspend": {"score": 120.0}},
@@ -69,3 +69,26 @@ def test_a_review_goes_on_over_a_restart(events):
     with Store.open(f"sqlite:///{events.parent}/cases.db") as store:
         assert [case.case_id for case in store.cases(10)] == before
     assert (first.counters.reviews, second.counters.reviews) == (0, 1)
+
+
+def test_a_flood_is_shown_and_counted_once(tmp_path):
+    """Many agents that do the same at once, through a live run, and after another one."""
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(flooding_fleet())
+    sections = {"flood": {"learn_days": 1.0}, "review": {"false_per_million": 0.0}}
+
+    live, shown = run(path, **sections)
+    again, shown_again = run(path, "another state", **sections)
+
+    assert (live.counters.reviews, live.counters.floods) == (0, 1)
+    assert (again.counters.floods, shown_again) == (0, [])
+    assert [finding["finding_info"]["title"] for finding in shown] == [
+        "Review 32 agents that do the same at once: pay on IBAN-1"
+    ]
+    with Store.open(f"sqlite:///{tmp_path}/cases.db") as store:
+        (case,) = store.cases(10)
+        file = store.case(case.case_id)
+    assert (case.agent, case.is_review) == ("", True)
+    assert file is not None
+    assert file.review is not None
+    assert (file.review.action, file.review.resource) == ("pay", "IBAN-1")

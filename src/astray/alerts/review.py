@@ -1,16 +1,18 @@
-"""Reviews as OCSF 1.8.0 Detection Findings: created, for a person to look at the agent."""
+"""Reviews as OCSF 1.8.0 Detection Findings: created, for a person to look at whom it is about."""
 
 from typing import Any
 
 from astray.alerts.notice import Notice
 from astray.decide.review import Review
 
-REVIEW = "review"
+REVIEW, FLOOD = "review", "flood"
 """What its findings call themselves under `unmapped.finding`."""
 
 
 def review_finding(review: Review) -> bytes:
     """Return the finding of a review."""
+    if review.is_flood:
+        return _flood_finding(review)
     return Notice(
         kind=REVIEW,
         analytic="Shiryaev-Roberts",
@@ -18,6 +20,25 @@ def review_finding(review: Review) -> bytes:
         since_us=review.since_us,
         agents=review.examples or (review.agent,),
         more=_more(review),
+    ).finding()
+
+
+def _flood_finding(review: Review) -> bytes:
+    resources = [{"resources": [{"uid": review.resource}]}] if review.resource else []
+    return Notice(
+        kind=FLOOD,
+        analytic="Distinct agents per window",
+        about=review,
+        since_us=review.since_us,
+        evidences=[{"api": {"operation": review.action}}, *resources],
+        more={
+            "tenant": review.tenant,
+            "since_us": review.since_us,
+            "count": review.count,
+            "usual": review.usual,
+            "action": review.action,
+            **({"resource": review.resource} if review.resource else {}),
+        },
     ).finding()
 
 

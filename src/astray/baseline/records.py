@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astray.baseline.activity import Shown
+from astray.baseline.swarms import Swarming
 
 
 class Finding(NamedTuple):
@@ -45,7 +46,8 @@ class Records:
     per row: the bytes of the event that made the report (empty at a session's end), and what
     was new in the session so far, the most surprising first. `shown`, where there is any, has
     nothing to do with the rows: who and what has shown itself in the window, for the first time.
-    `open_sessions`, neither, is what was open as the shard entered the window.
+    `open_sessions`, neither, is what was open as the shard entered the window, and `swarming` is
+    what ever more of its agents do.
     """
 
     shard: int
@@ -55,6 +57,7 @@ class Records:
     findings: tuple[tuple[Finding, ...], ...] = field(repr=False)
     shown: Shown | None = None
     open_sessions: tuple[OpenSessions, ...] = ()
+    swarming: Swarming | None = None
 
     def only(self, places: NDArray[np.intp]) -> "Records":
         """Return the records at these places."""

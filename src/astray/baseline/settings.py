@@ -16,12 +16,14 @@ _DAY_US = 86_400 * _MICROS
 _BITS_PER_SCORE = np.log2(10.0) / 20.0
 _REPORT_BITS = 4.0
 _EVIDENCE_BITS = 3.0
+_SWARM_LEAST = 4
 
 
 @dataclass(frozen=True, slots=True)
 class ShardSettings:
     """What a shard needs of the configuration; `loop` is one record of `buffers.SETTINGS`.
 
+    A shard tells of swarms of at least `swarm_min` of its agents (0: of none).
     What is in quarantine for `quarantine_us`, or is known to peers by `agreement` agents and
     days, comes out of it; 0: never.
     """
@@ -34,6 +36,7 @@ class ShardSettings:
     quarantine_us: int = 0
     agreement: float = 0.0
     grants: Grants | None = None
+    swarm_min: int = 0
 
 
 def shard_settings(config: Config, limits: Mapping[str, float]) -> ShardSettings:
@@ -67,5 +70,13 @@ def shard_settings(config: Config, limits: Mapping[str, float]) -> ShardSettings
         sessions_max=baseline.sessions_max,
         quarantine_us=int(config.learning.quarantine_days * _DAY_US),
         agreement=config.learning.agreement,
+        swarm_min=swarm_min_of(config),
         grants=None if config.grants.file is None else Grants(config.grants.lines),
     )
+
+
+def swarm_min_of(config: Config) -> int:
+    """Return how many agents of one shard may be part of a flood: no shard has all of it."""
+    if not config.flood.agents_min:
+        return 0
+    return max(config.flood.agents_min // config.events.shards, _SWARM_LEAST)

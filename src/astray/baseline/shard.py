@@ -26,6 +26,7 @@ from astray.baseline.rehearsal import FIRST_ROW
 from astray.baseline.rehearsing import fold_donors
 from astray.baseline.room import make_room, oldest_us, sessions_must_end
 from astray.baseline.settings import ShardSettings
+from astray.baseline.swarms import Swarms
 from astray.baseline.waiting import Due, Waiting
 from astray.events import Chunk, Decoded
 from astray.events.columns import EVENT
@@ -49,6 +50,7 @@ class Shard:
         self.findings = Findings()
         self.judging = Judging()
         self._activity = Activity()
+        self._swarms = Swarms(settings.swarm_min)
         self._scratch = np.zeros(len(STATISTICS), np.float32)
 
     @property
@@ -87,7 +89,10 @@ class Shard:
         decoded, order, tags = due
         shown = self._activity.shown(decoded, order, self.window_us)
         if shown is not None:
-            out.append(Records(self.number, self.window_us, np.zeros(0, RECORD), (), (), shown))
+            out.append(self._nothing(shown=shown))
+        swarming = self._swarms.swarming(decoded, order, self.window_us)
+        if swarming is not None:
+            out.append(self._nothing(swarming=swarming))
         place, loop = 0, self.settings.loop
         while place < len(order):
             with np.errstate(over="ignore"):  # only the interpreted form warns
@@ -100,6 +105,10 @@ class Shard:
                 self._ask(decoded, int(order[place]))
             elif shortage != DONE:
                 self._make_room(shortage, out)
+
+    def _nothing(self, **beside: Any) -> Records:
+        """Return no rows, with what has nothing to do with them."""
+        return Records(self.number, self.window_us, np.zeros(0, RECORD), (), (), **beside)
 
     def _ask(self, decoded: Decoded, row: int) -> None:
         """Ask what grants say of an event."""
@@ -161,6 +170,7 @@ class Shard:
         turn.fold_taught(self.memory)
         still_open = turn.open_sessions(self.memory)
         turn.fold_ranking(self.memory, still_open)
+        self._swarms.turn()
         fold_donors(self.memory)
         self.memory = self.judging.turn(self.memory, self.settings, first_us)
         self._enter(first_us, out, still_open)
@@ -205,7 +215,9 @@ class Shard:
 
     def dump(self) -> bytes:
         """Return everything the shard knows as bytes; see `snapshot`."""
-        return snapshot.dump(self.number, self.memory, self.findings, self.waiting, self.judging)
+        return snapshot.dump(
+            self.number, self.memory, self.findings, self.waiting, self.judging, self._swarms.dump()
+        )
 
     @classmethod
     def load(cls, data: bytes, settings: ShardSettings, sources: Sequence[str]) -> Self:
@@ -216,6 +228,7 @@ class Shard:
         shard.findings.load(loaded.findings)
         shard.waiting.load(*loaded.waiting)
         shard.judging.load(loaded.judging)
+        shard._swarms.load(loaded.swarms)
         return shard
 
 

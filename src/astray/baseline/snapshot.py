@@ -21,12 +21,18 @@ from astray.baseline.waiting import Waiting
 
 _KIND = "shard"
 _WAITING = "waiting:"
+_SWARMS = "swarms:"
 
 Arrays = dict[str, NDArray[Any]]
 
 
 def dump(
-    number: int, memory: Memory, findings: Findings, waiting: Waiting, judging: Judging
+    number: int,
+    memory: Memory,
+    findings: Findings,
+    waiting: Waiting,
+    judging: Judging,
+    swarms: Arrays,
 ) -> bytes:
     """Return a shard as bytes."""
     used, counters = memory.used, memory.counters.copy()
@@ -49,6 +55,7 @@ def dump(
         "recent_donors": memory.recent_donors,
         "kept": memory.kept[: counters[KEPT_USED]],
     }
+    arrays |= {f"{_SWARMS}{name}": array for name, array in swarms.items()}
     clocks, lines = waiting.dump()
     meta = {
         "number": number,
@@ -67,6 +74,7 @@ class Loaded(NamedTuple):
     findings: list[Any]
     waiting: tuple[dict[str, Any], Arrays]
     judging: dict[str, Any]
+    swarms: Arrays
 
 
 def load(data: bytes) -> Loaded:
@@ -78,10 +86,16 @@ def load(data: bytes) -> Loaded:
         The bytes are not a shard's, damaged, or of another schema version.
     """
     meta, arrays = blob.unpack(data, _KIND)
-    lines = {name: arrays.pop(name) for name in list(arrays) if name.startswith(_WAITING)}
-    waiting = {name.removeprefix(_WAITING): lines[name] for name in lines}
+    waiting = _popped(arrays, _WAITING)
+    swarms = _popped(arrays, _SWARMS)  # older dumps have none
     arrays["counters"] = longer(arrays["counters"], COUNTERS)
     arrays.setdefault("kept", np.zeros(0, KEPT))
     memory = Memory.around(**arrays)
     waits = (meta["waiting"], waiting)
-    return Loaded(meta["number"], memory, meta["findings"], waits, meta.get("judging", {}))
+    return Loaded(meta["number"], memory, meta["findings"], waits, meta.get("judging", {}), swarms)
+
+
+def _popped(arrays: Arrays, prefix: str) -> Arrays:
+    """Take the arrays of a part out of all of them."""
+    names = [name for name in arrays if name.startswith(prefix)]
+    return {name.removeprefix(prefix): arrays.pop(name) for name in names}

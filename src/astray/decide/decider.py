@@ -27,6 +27,7 @@ from astray.config_detectors import Detector
 from astray.decide.blindness import Blindness
 from astray.decide.decision import Decision
 from astray.decide.drift import Drift
+from astray.decide.floods import Floods
 from astray.decide.leaving import Left, left_of
 from astray.decide.limits import lowest_limits, possibly_beyond
 from astray.decide.review import Review
@@ -43,6 +44,7 @@ _KIND = "decider"
 _BLINDNESS = "blindness:"
 _DETECTORS = "detectors:"
 _DRIFT = "drift:"
+_FLOODS = "floods:"
 
 SCORED = np.dtype(
     [
@@ -104,6 +106,7 @@ class Decider:
         self.rules = Rules(config)
         self.blindness = Blindness(config)
         self.drift = Drift(config)
+        self.floods = Floods(config)
         self.panel = Panel(config.detector, config.learning.suspicious_bits)
         self.audit: Callable[[Ranked], None] | None = None
         self._detectors = config.detector
@@ -122,6 +125,10 @@ class Decider:
             if records.shown is not None:
                 self.blindness.show(records.window_us, records.shown)
                 self.drift.show(records.shown)
+                self.floods.show(records.window_us, records.shown)
+                continue
+            if records.swarming is not None:
+                ruling.reviews.extend(self.floods.tell(records))
                 continue
             self._shard_window_us[records.shard] = records.window_us
             self._held.append(records)
@@ -133,6 +140,7 @@ class Decider:
             self._window_us = min([reached_us, *(held.window_us for held in self._held)])
             ruling.silences.extend(self.blindness.turn(self._window_us))
             ruling.reviews.extend(self.drift.turn(self._window_us))
+            ruling.reviews.extend(self.floods.turn(self._window_us))
             self.panel.turn(self._window_us)
             still_open = self._open_sessions()
             for tenant, reference in self._references.items():
@@ -248,7 +256,7 @@ class Decider:
         """The memory that all it remembers and what waits take; any thread may ask."""
         held = sum(int(records.rows.nbytes) for records in list(self._held))
         references = list(self._references.values())
-        others = self.blindness.size_bytes + self.drift.size_bytes
+        others = self.blindness.size_bytes + self.drift.size_bytes + self.floods.size_bytes
         return held + others + sum(each.size_bytes for each in references)
 
     def dump(self) -> bytes:
@@ -264,6 +272,8 @@ class Decider:
         arrays |= {f"{_BLINDNESS}{name}": array for name, array in rhythms.items()}
         drift, followed = self.drift.dump()
         arrays |= {f"{_DRIFT}{name}": array for name, array in followed.items()}
+        floods, usual = self.floods.dump()
+        arrays |= {f"{_FLOODS}{name}": array for name, array in usual.items()}
         detectors, learnt = self.panel.dump()
         arrays |= {f"{_DETECTORS}{name}": array for name, array in learnt.items()}
         meta = {
@@ -275,6 +285,7 @@ class Decider:
             "breaker": self.rules.breaker.dump(),
             "blindness": blindness,
             "drift": drift,
+            "floods": floods,
         }
         if detectors:
             meta["detectors"] = detectors
@@ -301,6 +312,8 @@ class Decider:
         decider.blindness.load(meta.get("blindness", {}), rhythms)  # older dumps have none
         followed = {name.removeprefix(_DRIFT): arrays[name] for name in arrays}
         decider.drift.load(meta.get("drift", {}), followed)
+        usual = {name.removeprefix(_FLOODS): arrays[name] for name in arrays}
+        decider.floods.load(meta.get("floods", {}), usual)
         learnt = {name.removeprefix(_DETECTORS): arrays[name] for name in arrays}
         decider.panel.load(meta.get("detectors", {}), learnt)
         return decider

@@ -1,5 +1,6 @@
 """Chosen lines, copied out of a chunk: what crosses to another process is no more than that."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,6 +29,15 @@ class Lines:
     def __getitem__(self, place: int) -> bytes:
         """Return a line without its break."""
         return self.data[self.first[place] : self.end[place]]
+
+    @classmethod
+    def of(cls, lines: Iterable[bytes]) -> "Lines":
+        """Return these lines, which have no breaks, as they are kept."""
+        all_of_them = list(lines)
+        ends = np.cumsum([len(line) + 1 for line in all_of_them], dtype=np.int64)
+        lengths = np.array([len(line) for line in all_of_them], np.int64)
+        data = b"".join(line + b"\n" for line in all_of_them)
+        return cls(data, ends - 1 - lengths, ends - 1)
 
     def only(self, places: NDArray[np.intp]) -> "Lines":
         """Return the lines at these places, and nothing else of the data."""

@@ -84,6 +84,7 @@ class Counters:
     decisions: Counter[str] = field(default_factory=Counter)
     withheld: Counter[str] = field(default_factory=Counter)
     reviews: int = 0
+    floods: int = 0
     removed: Counter[str] = field(default_factory=Counter)
     snapshots: Snapshots = field(default_factory=Snapshots)
     shards: dict[int, Watched] = field(default_factory=dict)

@@ -257,7 +257,9 @@ class _Record:
 
     def _ask(self, reviews: Sequence[Review]) -> None:
         fresh = self._store.record_reviews(reviews, review_finding, time.time())
-        self._counters.reviews += len(fresh)
+        floods = sum(review.is_flood for review in fresh)
+        self._counters.floods += floods
+        self._counters.reviews += len(fresh) - floods
         if fresh:
             self._alerts.wake()
 

@@ -251,12 +251,11 @@ class Metrics(Collector):
             "reason",
             _filled(self.counters.withheld, (why for why in Withheld if why)),
         )
-
-        yield _count(
-            "astray_reviews",
-            "Reviews of agents that do not behave as they used to, new to the case store.",
-            self.counters.reviews,
-        )
+        for name, count, what in (
+            ("astray_reviews", self.counters.reviews, "agents that do not behave as they used to"),
+            ("astray_floods", self.counters.floods, "many agents that do the same at once"),
+        ):
+            yield _count(name, f"Reviews of {what}, new to the case store.", count)
 
     def _webhooks(self) -> Iterator[Metric]:
         dispatcher = self.health.vitals.dispatcher

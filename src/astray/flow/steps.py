@@ -19,6 +19,7 @@ from astray.baseline.part import Part, part_of, told_to, windows_of
 from astray.baseline.records import Records
 from astray.baseline.settings import shard_settings
 from astray.baseline.shard import Shard
+from astray.baseline.swarms import Swarming
 from astray.config import Config
 from astray.decide.decider import Decider, Ranked, Ruling
 from astray.decide.limits import lowest_limits, tag_patterns
@@ -209,6 +210,9 @@ class Assess(StatefulBatchLogic[Parcel[Part], tuple[str, Told], bytes | None]):
         if records.shown is not None:
             yield from _shown_by_tenant(records, records.shown)
             return
+        if records.swarming is not None:
+            yield from _swarming_by_tenant(records, records.swarming)
+            return
         buckets = records.rows["tenant"] % np.uint64(TENANT_KEYS)
         for bucket in range(TENANT_KEYS) if not len(buckets) else np.unique(buckets).tolist():
             yield tenant_key(bucket), records.only(np.flatnonzero(buckets == bucket))
@@ -227,6 +231,14 @@ def _shown_by_tenant(records: Records, shown: Shown) -> Iterator[tuple[str, Reco
     for bucket in range(TENANT_KEYS) if shown.is_first else np.unique(buckets).tolist():
         part = shown.only(np.flatnonzero(buckets == bucket))
         yield tenant_key(bucket), replace(records, shown=part)
+
+
+def _swarming_by_tenant(records: Records, swarming: Swarming) -> Iterator[tuple[str, Records]]:
+    """Tell deciders what ever more of their tenants' agents do."""
+    buckets = swarming.rows["tenant"] % np.uint64(TENANT_KEYS)
+    for bucket in np.unique(buckets).tolist():
+        part = swarming.only(np.flatnonzero(buckets == bucket))
+        yield tenant_key(bucket), replace(records, swarming=part)
 
 
 def without_shard(

@@ -65,20 +65,29 @@ class Replay:
             "cases": len({decision.case for decision in self.decisions}),
             "suspensions": len({d.case for d in self.decisions if d.suspends}),
             "silences": sum(_begins(notice) for notice in self.notices),
-            "reviews": sum(isinstance(notice, Review) for notice in self.notices),
+            "reviews": sum(_is_review(notice) for notice in self.notices),
+            "floods": sum(_is_flood(notice) for notice in self.notices),
         }
         if labels is not None:
             summary["quality"] = quality(self.sessions, labels, self.event_us)
         return summary
 
     def findings(self) -> list[dict[str, Any]]:
-        """Return the alerts about silences and reviews that a run would have shown, in time."""
+        """Return the alerts that are about no session, as a run would have shown them, in time."""
         return [
             orjson.loads(
                 review_finding(notice) if isinstance(notice, Review) else silence_finding(notice)
             )
             for notice in sorted(self.notices, key=lambda one: (one.ts_us, one.id))
         ]
+
+
+def _is_flood(notice: Silence | Review) -> bool:
+    return isinstance(notice, Review) and notice.is_flood
+
+
+def _is_review(notice: Silence | Review) -> bool:
+    return isinstance(notice, Review) and not notice.is_flood
 
 
 def _begins(notice: Silence | Review) -> bool:

@@ -242,7 +242,7 @@ class _Division:
         judging.load(gathered_verdicts(fleet.judging))
         found.load([[number, kept] for number, kept in sorted(findings.items())])
         queue.load(*waiting)
-        return snapshot.dump(shard, memory, found, queue, judging)
+        return snapshot.dump(shard, memory, found, queue, judging, swarms={})  # counted anew
 
     def _pieces(self, shard: int) -> dict[int, list[Piece]]:
         """Return the pieces of the groups and fleets of a shard by their keys."""
