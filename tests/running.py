@@ -75,9 +75,19 @@ def invoked(
     )
 
 
-def started(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.Popen:
+class Started(subprocess.Popen):
+    """A command that a test has started; a test that fails waits for nobody."""
+
+    def __exit__(self, kind, *more) -> None:
+        """Wait for its end, or make one."""
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, *more)
+
+
+def started(*arguments: object, cwd: Path | None = None, **environment: str) -> Started:
     """Start a command of astray, with pipes for all it says."""
-    return subprocess.Popen(
+    return Started(
         [*COMMAND, *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

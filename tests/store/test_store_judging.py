@@ -229,7 +229,8 @@ def test_a_release_withdraws_what_is_still_on_its_way_and_does_not_overtake_it(
     assert soon == []
     assert [delivery.webhook_id for delivery in later] == [f"{asked_for}-resume"]
     states = {one.webhook_id: one.state for one in opened(store, decision.case).deliveries}
-    assert states[asked_for] is DeliveryState.EXPIRED
+    assert states[asked_for] is DeliveryState.DELIVERED  # it had arrived, and people are told so
+    assert states[f"gateway-{decision.case}"] is DeliveryState.EXPIRED
     assert opened(store, decision.case).case.suspension is SuspensionState.RELEASED
 
 

@@ -64,7 +64,11 @@ class Result:
     alert: bytes | None = None
 
 
+WITHDRAWN: Final = "released before it was delivered"
+"""What is said of a delivery that was given up as its session was released."""
+
 _pending: Final = deliveries.c.state == DeliveryState.PENDING
+_expired: Final = deliveries.c.state == DeliveryState.EXPIRED
 _disabled: Final = (
     select(endpoints.c.name)
     .where(endpoints.c.name == deliveries.c.endpoint, endpoints.c.disabled_s.is_not(None))
@@ -143,7 +147,10 @@ def hold(
 
 
 def settle(connection: Connection, results: Sequence[Result]) -> None:
-    """Write what became of deliveries; one that has come to its end stays as it is."""
+    """Write what became of deliveries; one that has come to its end stays as it is.
+
+    One that was in the air as it was withdrawn, and has arrived, was delivered all the same.
+    """
     for result in results:
         changed = connection.execute(_change(result)).rowcount
         if changed and result.state is not DeliveryState.PENDING:
@@ -226,7 +233,10 @@ def _change(result: Result) -> Update:
         values["delivered_s"] = result.at_s
     if result.next_attempt_s is not None:
         values["next_attempt_s"] = result.next_attempt_s
-    ours = and_(_pending, deliveries.c.webhook_id == result.webhook_id)
+    is_open = _pending
+    if result.state is DeliveryState.DELIVERED:
+        is_open = or_(_pending, and_(_expired, deliveries.c.last_error == WITHDRAWN))
+    ours = and_(is_open, deliveries.c.webhook_id == result.webhook_id)
     if result.state is DeliveryState.PENDING:
         # What was committed, although the connection broke, is not counted again.
         last_s = deliveries.c.last_attempt_s

@@ -13,7 +13,7 @@ from astray.decide.effect import TAKES_EFFECT
 from astray.decide.verdict import Said, Verdict
 from astray.events import clock
 from astray.store import numbering
-from astray.store.delivering import ROWS_MAX
+from astray.store.delivering import ROWS_MAX, WITHDRAWN
 from astray.store.outgoing import Outbox, Undoing
 from astray.store.recording import record_approved
 from astray.store.schema import (
@@ -126,7 +126,7 @@ def _resume(connection: Connection, act: Act, decision: Decision, undoing: Undoi
     withdrawn = connection.execute(
         update(deliveries)
         .where(ours, deliveries.c.state == DeliveryState.PENDING)
-        .values(state=DeliveryState.EXPIRED, last_error="released before it was delivered")
+        .values(state=DeliveryState.EXPIRED, last_error=WITHDRAWN)
     ).rowcount
     rows = [
         {
