@@ -24,7 +24,7 @@ _START_US = NOW_US - 1000 * _HOUR_US - NOW_US % _HOUR_US
 _CONFIG = small_config()
 _SETTINGS = new_shard(_CONFIG).settings
 _SOURCES = ("fast", "slow")
-_PLACES = ("run", "parent", "head", "tail", "agent", "before", "after", "number")
+_PLACES = ("run", "parent", "head", "tail", "agent", "before", "after", "number", "script")
 """Where things lie: it changes when they move."""
 
 a_few = settings(max_examples=20)  # up to 27 shards are made for each example
@@ -106,6 +106,11 @@ def _table(memory, row):
     return memory.pages[row["run"] : row["run"] + size].tobytes()
 
 
+def _script(memory, session):
+    script = memory.scripts[session["script"]]
+    return int(session["script"] > 0), int(script["atoms_used"]), script["atoms"].tobytes()
+
+
 def _agents(shards):
     """Return all that is an agent's own, byte for byte: baseline, table, open sessions, findings."""
     found = {}
@@ -116,7 +121,8 @@ def _agents(shards):
             while at:
                 session = memory.sessions[at]
                 findings = shard.findings.of(int(session["number"]))
-                sessions.append((_own(session, SESSION.names), _table(memory, session), findings))
+                left = _own(session, SESSION.names), _script(memory, session)
+                sessions.append((*left, _table(memory, session), findings))
                 at = int(session["after"])
             group = memory.groups[agent["parent"]]
             peers = (int(group["key"]), int(memory.groups[group["parent"]]["key"]))

@@ -160,6 +160,9 @@ DONOR = np.dtype(
 )
 """A past session from which a rehearsed attack takes foreign events."""
 
+SCRIPT = np.dtype([("run", np.int32), ("atoms_used", np.int32), ("atoms", ATOM, ATOMS_MAX)])
+"""What an open session has done first, of the few that are rehearsed on."""
+
 SESSION = np.dtype(
     [
         *_TABLE,
@@ -192,9 +195,8 @@ SESSION = np.dtype(
         ("likeness", np.float64, COMPARED_CHANNELS),
         ("statistic", np.float32, len(STATISTICS)),
         ("bin", np.int32, len(STATISTICS)),
-        ("atoms_used", np.int32),
-        ("is_rehearsed", np.int32),  # attacks on it will be made up when it ends
-        ("atoms", ATOM, ATOMS_MAX),
+        ("script", np.int32),  # what attacks on it are made of when it ends; 0: there are none
+        ("spare", np.int32),
     ]
 )
 """An open session: its leaf (the items it has seen), totals and statistics so far."""

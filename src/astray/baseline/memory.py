@@ -1,7 +1,7 @@
 """All arrays of a shard.
 
-Row 0 of `agents`, `groups` and `sessions` is all zero: the template of a new row, so that 0
-can mean "none" wherever a row is named. Free rows are linked through `run`. Row 1 of
+Row 0 of `agents`, `groups`, `sessions` and `scripts` is all zero: the template of a new row, so
+that 0 can mean "none" wherever a row is named. Free rows are linked through `run`. Row 1 of
 `groups` is its own fleet and takes in whoever comes when there is no room for more groups.
 """
 
@@ -14,7 +14,16 @@ from astray.baseline.buffers import COUNTERS, EVIDENCE, PENDING, RECORD, UNSETTL
 from astray.baseline.granting import nothing_asked
 from astray.baseline.index import Index, build_index
 from astray.baseline.kept import KEPT, KEPT_ROWS_MIN
-from astray.baseline.layout import ATOM, ATOM_RESOURCES, DONOR, OWNER, PLAYED_MAX, SESSION, TAUGHT
+from astray.baseline.layout import (
+    ATOM,
+    ATOM_RESOURCES,
+    DONOR,
+    OWNER,
+    PLAYED_MAX,
+    SCRIPT,
+    SESSION,
+    TAUGHT,
+)
 from astray.baseline.pages import Pages, new_pages
 from astray.baseline.ranking import Ranks, Tally, new_tally, rank
 from astray.events.columns import EVENT
@@ -22,7 +31,7 @@ from astray.events.places import RESOURCE
 
 DONORS, RECENT_DONORS = 512, 64
 
-AGENTS, GROUPS, SESSIONS = range(3)
+AGENTS, GROUPS, SESSIONS, SCRIPTS = range(4)
 """Kinds of rows: places in `used` and `vacant`."""
 
 _RECORDS_MAX, _EVIDENCE_MAX = 4096, 4096
@@ -37,6 +46,7 @@ class Memory(NamedTuple):
     agents: NDArray[Any]
     groups: NDArray[Any]
     sessions: NDArray[Any]
+    scripts: NDArray[Any]  # of the sessions that are rehearsed on
     used: NDArray[np.int64]  # rows ever used, by kind, with the template
     vacant: NDArray[np.int64]  # first free row, by kind; 0: none
     agent_index: Index
@@ -71,8 +81,9 @@ class Memory(NamedTuple):
             agents=np.zeros(_ROWS_MIN, OWNER),
             groups=groups,
             sessions=np.zeros(_ROWS_MIN, SESSION),
-            used=np.array([1, 2, 1], np.int64),
-            vacant=np.zeros(3, np.int64),
+            scripts=np.zeros(_ROWS_MIN, SCRIPT),
+            used=np.array([1, 2, 1, 1], np.int64),
+            vacant=np.zeros(4, np.int64),
             pages=new_pages(_PAGES_MIN),
             window=np.zeros(1, WINDOW),
             tally=tally,
@@ -117,9 +128,11 @@ def with_more_rows(memory: Memory, kind: int, rows_max: int) -> Memory:
     Lengths are powers of two, up to the cap. So a restored memory, which begins without room,
     comes to the cap with the same event as one that was never written.
     """
-    name = ("agent", "group", "session")[kind]
+    name = ("agent", "group", "session", "script")[kind]
     rows = getattr(memory, f"{name}s")
     rows = longer(rows, max(min(1 << len(rows).bit_length(), rows_max), _ROWS_MIN))
+    if kind == SCRIPTS:
+        return memory._replace(scripts=rows)
     grown = memory._replace(**{f"{name}s": rows, f"{name}_index": build_index(rows["key"])})
     if kind == GROUPS:
         return grown._replace(taught=longer(memory.taught, len(rows)))

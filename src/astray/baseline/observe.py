@@ -14,6 +14,7 @@ from astray.baseline.buffers import (
     EVIDENCE_USED,
     KEPT_USED,
     N_CUT,
+    N_ENDED,
     N_EVENTS,
     N_OPENED,
     N_REDELIVERED,
@@ -37,16 +38,17 @@ from astray.baseline.layout import (
 )
 from astray.baseline.learning import fused_bits, learn, ranked_bits, units_of
 from astray.baseline.marking import add_permission, add_sensitive
-from astray.baseline.memory import AGENTS, GROUPS, SESSIONS, Memory
+from astray.baseline.memory import AGENTS, GROUPS, SCRIPTS, SESSIONS, Memory
 from astray.baseline.pages import release, used_pages
 from astray.baseline.ranking import age_class
 from astray.baseline.rehearsing import REHEARSALS_MAX, rehearse, remember
 from astray.baseline.reporting import report
+from astray.baseline.rows import give_row, take_row
 from astray.baseline.session import add_totals, begin, raise_statistics
 from astray.compiled import compiled, inner, int64
 from astray.events.ids import mix
 
-DONE, FULL, FEW_AGENTS, FEW_GROUPS, FEW_SESSIONS, FEW_PAGES, FEW_ANSWERS = range(7)
+DONE, FULL, FEW_AGENTS, FEW_GROUPS, FEW_SESSIONS, FEW_SCRIPTS, FEW_PAGES, FEW_ANSWERS = range(8)
 """Why the loop stopped."""
 
 _PAGES_MARGIN = 1024
@@ -58,27 +60,13 @@ _NONE = np.uint64(0)
 
 
 @inner
-def _take_row(
-    table: NDArray[Any], used: NDArray[np.int64], vacant: NDArray[np.int64], kind: int
-) -> int:
-    row = vacant[kind]
-    if row > 0:
-        vacant[kind] = table[row]["run"]
-    else:
-        row = used[kind]
-        used[kind] += 1
-    table[row] = table[0]
-    return row
-
-
-@inner
 def _group_row(memory: Memory, settings: Any, key: np.uint64, parent: int) -> int:
     """Return the row of a group or fleet (`parent` 0); beyond the cap all new ones share one."""
     row = find_row(memory.group_index, key)
     if row < 0 and memory.used[GROUPS] >= settings["groups_max"]:
         return 1
     if row < 0:
-        row = _take_row(memory.groups, memory.used, memory.vacant, int64(GROUPS))
+        row = take_row(memory.groups, memory.used, memory.vacant, int64(GROUPS))
         memory.groups[row]["key"] = key
         memory.groups[row]["parent"] = parent if parent > 0 else row
         put_row(memory.group_index, key, row)
@@ -92,7 +80,7 @@ def _new_agent(memory: Memory, settings: Any, event: Any) -> int:
     key = group if group != _NONE else mix(tenant, UNGROUPED)
     fleet = _group_row(memory, settings, mix(tenant, FLEET), int64(0))
     parent = _group_row(memory, settings, key, fleet)
-    row = _take_row(memory.agents, memory.used, memory.vacant, int64(AGENTS))
+    row = take_row(memory.agents, memory.used, memory.vacant, int64(AGENTS))
     memory.agents[row]["key"] = event["agent"]
     memory.agents[row]["parent"] = parent
     put_row(memory.agent_index, event["agent"], row)
@@ -130,6 +118,8 @@ def _few_rows(memory: Memory, settings: Any, agent_row: int) -> int:
             return FEW_GROUPS
     if vacant[SESSIONS] == 0 and used[SESSIONS] == len(memory.sessions):
         return FEW_SESSIONS
+    if vacant[SCRIPTS] == 0 and used[SCRIPTS] == len(memory.scripts):
+        return FEW_SCRIPTS
     return DONE
 
 
@@ -194,7 +184,10 @@ def end_session(memory: Memory, settings: Any, scratch: NDArray[np.float32], row
     bits = ranked_bits(session, memory.ranks, memory.recent, scratch)
     units = units_of(bits, settings)
     report(memory.records, memory.counters, session, agent, group, int64(-1), session["last_us"])
-    rehearse(memory, settings, session, agent, group)
+    memory.counters[N_ENDED] += 1
+    if session["script"] > 0:
+        rehearse(memory, settings, session, agent, group)
+        give_row(memory.scripts, memory.vacant, int64(SCRIPTS), session["script"])
     learn(
         session, agent, memory.taught, group["parent"], units, memory.pages, memory.pending,
         memory.counters, settings, memory.window[0],
@@ -207,13 +200,12 @@ def end_session(memory: Memory, settings: Any, scratch: NDArray[np.float32], row
     else:
         release(memory.pages, session)
     session["key"] = 0
-    session["run"] = memory.vacant[SESSIONS]
-    memory.vacant[SESSIONS] = row
+    give_row(memory.sessions, memory.vacant, int64(SESSIONS), row)
 
 
 @inner
 def _open_session(memory: Memory, settings: Any, event: Any, key: np.uint64, agent_row: int) -> int:
-    row = _take_row(memory.sessions, memory.used, memory.vacant, int64(SESSIONS))
+    row = take_row(memory.sessions, memory.used, memory.vacant, int64(SESSIONS))
     session, agent = memory.sessions[row], memory.agents[agent_row]
     session["key"] = key
     session["number"] = memory.counters[N_OPENED]
@@ -313,7 +305,7 @@ def _observe_event(
         said = said_of(memory.asked, event)
         add_permission(session, of_action, said, memory.evidence, memory.counters, told)
     if settings["rehearsals"] > 0:
-        remember(memory.counters, session, event, resources, tags)
+        remember(memory, session, event, resources, tags)
     add_totals(session, event)
     agent["last_us"] = max(agent["last_us"], event["ts_us"])
     forbidden = tags & FORBIDDEN_TAGS

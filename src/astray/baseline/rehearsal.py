@@ -78,19 +78,21 @@ def draw(seed: np.uint64, number: int) -> float:
 
 
 @inner
-def keep_atom(session: Any, event: Any, resources: NDArray[Any], is_sensitive: int) -> None:
-    """Remember one of a session's first events."""
-    used = int64(session["atoms_used"])
+def keep_atom(
+    script: Any, event: Any, resources: NDArray[Any], is_sensitive: int, last_us: int
+) -> None:
+    """Remember one of a session's first events; the one before it was at `last_us`."""
+    used = int64(script["atoms_used"])
     if used >= ATOMS_MAX:
         return
-    atom = session["atoms"][used]
+    atom = script["atoms"][used]
     atom["action"] = event["action"]
     atom["source"] = event["source"]
     atom["bytes"] = event["bytes"]
     atom["count"] = event["count"]
     atom["outcome"] = event["outcome"]
     atom["is_sensitive"] = is_sensitive
-    atom["gap_us"] = max(event["ts_us"] - session["last_us"], 0)
+    atom["gap_us"] = max(event["ts_us"] - last_us, 0)
     count = min(int64(event["resource_count"]), int64(ATOM_RESOURCES))
     atom["resource_count"] = count
     for place in range(count):
@@ -98,7 +100,7 @@ def keep_atom(session: Any, event: Any, resources: NDArray[Any], is_sensitive: i
         atom["resource"][place] = resource["id"]
         atom["pattern"][place] = resource["pattern"]
         atom["place"][place] = resource["place"]
-    session["atoms_used"] = used + 1
+    script["atoms_used"] = used + 1
 
 
 @inner
@@ -137,25 +139,25 @@ def _copied(atoms: NDArray[Any], first: int, end: int, plan: NDArray[Any], used:
 
 
 @inner
-def _inject(session: Any, donor: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
-    own, theirs = int64(session["atoms_used"]), int64(donor["atoms_used"])
+def _inject(script: Any, donor: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
+    own, theirs = int64(script["atoms_used"]), int64(donor["atoms_used"])
     first = int64(draw(seed, int64(2)) * theirs)
     end = min(first + 1 + int64(draw(seed, int64(3)) * _INJECTED_MAX), theirs)
     at = int64(draw(seed, int64(4)) * (own + 1))
     is_replaced = draw(seed, int64(5)) < 0.5
-    used = _copied(session["atoms"], int64(0), at, plan, int64(0))
-    source = session["atoms"][0]["source"]
+    used = _copied(script["atoms"], int64(0), at, plan, int64(0))
+    source = script["atoms"][0]["source"]
     used = _copied(donor["atoms"], first, end, plan, used)
     for place in range(at, used):
         plan[place]["source"] = source
     after = min(at + end - first, own) if is_replaced else at
-    return _copied(session["atoms"], after, own, plan, used)
+    return _copied(script["atoms"], after, own, plan, used)
 
 
 @inner
-def _steal(session: Any, donor: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
+def _steal(script: Any, donor: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
     used = _copied(donor["atoms"], int64(0), int64(donor["atoms_used"]), plan, int64(0))
-    source = session["atoms"][0]["source"]
+    source = script["atoms"][0]["source"]
     if draw(seed, int64(2)) < _NEW_SOURCE:
         source = mix(seed, _SALT)
     for place in range(used):
@@ -182,9 +184,9 @@ def _is_touched(seed: np.uint64, place: int, own: int) -> bool:
 
 
 @inner
-def _misuse(session: Any, donor: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
-    own, theirs = int64(session["atoms_used"]), int64(donor["atoms_used"])
-    used = _copied(session["atoms"], int64(0), own, plan, int64(0))
+def _misuse(script: Any, donor: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
+    own, theirs = int64(script["atoms_used"]), int64(donor["atoms_used"])
+    used = _copied(script["atoms"], int64(0), own, plan, int64(0))
     for place in range(used):
         if _is_touched(seed, place, own):
             other = donor["atoms"][int64(draw(seed, 64 + place) * theirs)]
@@ -213,9 +215,9 @@ def _set_resource(atom: Any, resource: np.uint64, far: float) -> None:
 
 
 @inner
-def _break_new_ground(session: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
-    own = int64(session["atoms_used"])
-    used = _copied(session["atoms"], int64(0), own, plan, int64(0))
+def _break_new_ground(script: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
+    own = int64(script["atoms_used"])
+    used = _copied(script["atoms"], int64(0), own, plan, int64(0))
     for place in range(used):
         if _is_touched(seed, place, own):
             far = draw(seed, 256 + place)
@@ -227,24 +229,24 @@ def _break_new_ground(session: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
 
 
 @inner
-def _enumerate(session: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
-    own = int64(session["atoms_used"])
+def _enumerate(script: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
+    own = int64(script["atoms_used"])
     at = int64(draw(seed, int64(4)) * own)
-    used = _copied(session["atoms"], int64(0), at + 1, plan, int64(0))
+    used = _copied(script["atoms"], int64(0), at + 1, plan, int64(0))
     far = draw(seed, int64(3)) * _UNLIKE_MORE
     more = int64(_ENUMERATED_MIN + draw(seed, int64(2)) * _ENUMERATED_MORE)
     for number in range(more):
-        plan[used] = session["atoms"][at]
+        plan[used] = script["atoms"][at]
         plan[used]["gap_us"] = _ENUMERATED_GAP_US
         _set_resource(plan[used], mix(seed, np.uint64(2000 + number)), far)
         used += 1
-    return _copied(session["atoms"], at + 1, own, plan, used)
+    return _copied(script["atoms"], at + 1, own, plan, used)
 
 
 @inner
-def _exfiltrate(session: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
-    own = int64(session["atoms_used"])
-    used = _copied(session["atoms"], int64(0), own, plan, int64(0))
+def _exfiltrate(script: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
+    own = int64(script["atoms_used"])
+    used = _copied(script["atoms"], int64(0), own, plan, int64(0))
     factor = 2.0 ** (_LARGER_BITS_MIN + _LARGER_BITS_MORE * draw(seed, int64(2)))
     for place in range(used):
         if _is_touched(seed, place, own):
@@ -253,12 +255,12 @@ def _exfiltrate(session: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
 
 
 @inner
-def _hammer(session: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
-    own = int64(session["atoms_used"])
+def _hammer(script: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
+    own = int64(script["atoms_used"])
     factor = 2.0 ** (_MORE_OFTEN_MIN + _MORE_OFTEN_MORE * draw(seed, int64(2)))
     used = int64(0)
     for turn in range(2):
-        used = _copied(session["atoms"], int64(0), own, plan, used)
+        used = _copied(script["atoms"], int64(0), own, plan, used)
         for place in range(turn * own, used):
             plan[place]["gap_us"] = min(int64(plan[place]["gap_us"]), _ENUMERATED_GAP_US)
             plan[place]["count"] = max(float64(plan[place]["count"]) * factor / 2.0, 1.0)
@@ -266,21 +268,21 @@ def _hammer(session: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
 
 
 @inner
-def plan_attack(session: Any, donor: Any, kind: int, seed: np.uint64, plan: NDArray[Any]) -> int:
-    """Write the events of an attack on a session into `plan`; return how many there are."""
+def plan_attack(script: Any, donor: Any, kind: int, seed: np.uint64, plan: NDArray[Any]) -> int:
+    """Write the events of an attack on what a session did into `plan`; return how many they are."""
     if kind == INJECTED:
-        return _inject(session, donor, seed, plan)
+        return _inject(script, donor, seed, plan)
     if kind == STOLEN:
-        return _steal(session, donor, seed, plan)
+        return _steal(script, donor, seed, plan)
     if kind == FOREIGN:
-        return _misuse(session, donor, seed, plan)
+        return _misuse(script, donor, seed, plan)
     if kind == NEW:
-        return _break_new_ground(session, seed, plan)
+        return _break_new_ground(script, seed, plan)
     if kind == ENUMERATION:
-        return _enumerate(session, seed, plan)
+        return _enumerate(script, seed, plan)
     if kind == EXFILTRATION:
-        return _exfiltrate(session, seed, plan)
-    return _hammer(session, seed, plan)
+        return _exfiltrate(script, seed, plan)
+    return _hammer(script, seed, plan)
 
 
 @inner

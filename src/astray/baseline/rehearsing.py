@@ -19,7 +19,7 @@ from astray.baseline.buffers import (
     REHEARSED_PER_MILLION,
 )
 from astray.baseline.layout import ATOMS_MAX, DORMANCY, SENSITIVE_TAG
-from astray.baseline.memory import Memory
+from astray.baseline.memory import SCRIPTS, Memory
 from astray.baseline.pages import release
 from astray.baseline.rehearsal import (
     FIRST_ROW,
@@ -33,6 +33,7 @@ from astray.baseline.rehearsal import (
     play,
 )
 from astray.baseline.reporting import report
+from astray.baseline.rows import take_row
 from astray.baseline.session import begin
 from astray.compiled import float64, inner, int64
 from astray.events.ids import mix
@@ -51,7 +52,7 @@ _HIGH = np.uint64(56)
 
 @inner
 def remember(
-    counters: NDArray[np.int64],
+    memory: Memory,
     session: Any,
     event: Any,
     resources: NDArray[Any],
@@ -61,18 +62,21 @@ def remember(
     if session["rows"] == 0:
         first = mix(mix(event["tenant"], np.uint64(event["ts_us"])), event["action"])
         seed = mix(first, event["source"])
-        is_chosen = draw(seed, int64(0)) * _MILLION < counters[REHEARSED_PER_MILLION]
-        session["is_rehearsed"] = 1 if is_chosen else 0
-    if session["is_rehearsed"] > 0:
-        keep_atom(session, event, resources, int64(tags & SENSITIVE_TAG != _NONE))
+        if draw(seed, int64(0)) * _MILLION < memory.counters[REHEARSED_PER_MILLION]:
+            used, vacant = memory.used, memory.vacant
+            session["script"] = take_row(memory.scripts, used, vacant, int64(SCRIPTS))
+    if session["script"] > 0:
+        script = memory.scripts[session["script"]]
+        is_sensitive = int64(tags & SENSITIVE_TAG != _NONE)
+        keep_atom(script, event, resources, is_sensitive, session["last_us"])
 
 
 @inner
-def _content(session: Any) -> np.uint64:
+def _content(session: Any, script: Any) -> np.uint64:
     """Return an id of when a session began and what it did, whatever its agent is called."""
     content = mix(session["tenant"], np.uint64(session["start_us"]))
-    for place in range(int64(session["atoms_used"])):
-        atom = session["atoms"][place]
+    for place in range(int64(script["atoms_used"])):
+        atom = script["atoms"][place]
         content = mix(content ^ atom["action"], atom["resource"][0])
         content = mix(content ^ atom["source"], atom["resource"][1] ^ np.uint64(atom["gap_us"]))
         size = np.uint64(float64(atom["bytes"])) ^ (np.uint64(atom["outcome"]) << _HIGH)
@@ -81,7 +85,7 @@ def _content(session: Any) -> np.uint64:
 
 
 @inner
-def _keep_donor(memory: Memory, session: Any, agent: Any, order: np.uint64) -> None:
+def _keep_donor(memory: Memory, session: Any, script: Any, agent: Any, order: np.uint64) -> None:
     """Keep a session among the window's candidates: those of the lowest order stay."""
     counters, recent = memory.counters, memory.recent_donors
     group = memory.groups[agent["parent"]]["key"]
@@ -106,9 +110,9 @@ def _keep_donor(memory: Memory, session: Any, agent: Any, order: np.uint64) -> N
     donor["agent"] = agent["key"]
     donor["group"] = group
     donor["order"] = order
-    donor["atoms_used"] = session["atoms_used"]
+    donor["atoms_used"] = script["atoms_used"]
     for atom in range(ATOMS_MAX):
-        donor["atoms"][atom] = session["atoms"][atom]
+        donor["atoms"][atom] = script["atoms"][atom]
 
 
 @inner
@@ -135,7 +139,8 @@ def _rehearse_kind(
     # The agent has acted since, so how long it was silent is known from its session alone.
     slept = float64(session["statistic"][DORMANCY])
     pseudo["statistic"][DORMANCY] = slept + more_sleep(kind, seed)
-    count = plan_attack(session, memory.donors[donor], kind, seed, memory.plan)
+    script = memory.scripts[session["script"]]
+    count = plan_attack(script, memory.donors[donor], kind, seed, memory.plan)
     for place in range(count):
         play(
             memory.plan[place], pseudo, event, memory.pseudo_resources, agent, group, fleet,
@@ -150,13 +155,11 @@ def _rehearse_kind(
 
 @inner
 def rehearse(memory: Memory, settings: Any, session: Any, agent: Any, group: Any) -> None:
-    """Rehearse attacks on a session that ends, if it is one of those that are chosen."""
+    """Rehearse attacks on a session that ends, one of those that have been chosen."""
     counters = memory.counters
-    counters[N_ENDED] += 1
-    if session["atoms_used"] == 0:
-        return
-    seed = _content(session)
-    _keep_donor(memory, session, agent, seed)
+    script = memory.scripts[session["script"]]
+    seed = _content(session, script)
+    _keep_donor(memory, session, script, agent, seed)
     first = int64(draw(seed, int64(11)) * len(KINDS))
     for turn in range(settings["rehearsals"]):
         kind = (first + turn) % len(KINDS)

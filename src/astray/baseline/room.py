@@ -13,13 +13,14 @@ from astray.baseline.keeping import forget_agents, with_room_to_keep
 from astray.baseline.memory import (
     AGENTS,
     GROUPS,
+    SCRIPTS,
     SESSIONS,
     Memory,
     longer,
     with_more_pages,
     with_more_rows,
 )
-from astray.baseline.observe import FEW_AGENTS, FEW_GROUPS, FEW_PAGES, FEW_SESSIONS
+from astray.baseline.observe import FEW_AGENTS, FEW_GROUPS, FEW_PAGES, FEW_SCRIPTS, FEW_SESSIONS
 from astray.baseline.pages import release
 from astray.baseline.settings import ShardSettings
 from astray.baseline.turn import summed
@@ -54,6 +55,8 @@ def make_room(memory: Memory, settings: ShardSettings, shortage: int) -> Memory:
         return with_more_rows(memory, GROUPS, int(settings.loop["groups_max"]) + 2)
     if shortage == FEW_SESSIONS:
         return with_more_rows(memory, SESSIONS, settings.sessions_max)
+    if shortage == FEW_SCRIPTS:
+        return with_more_rows(memory, SCRIPTS, settings.sessions_max)
     if shortage == FEW_AGENTS:
         if len(memory.agents) < settings.agents_max:
             return with_more_rows(memory, AGENTS, settings.agents_max)

@@ -14,7 +14,7 @@ from astray.baseline.buffers import COUNTERS, KEPT_USED, PENDING_USED
 from astray.baseline.findings import Findings
 from astray.baseline.judging import Judging
 from astray.baseline.kept import KEPT
-from astray.baseline.memory import AGENTS, GROUPS, SESSIONS, Memory, longer
+from astray.baseline.memory import AGENTS, GROUPS, SCRIPTS, SESSIONS, Memory, longer
 from astray.baseline.pages import used_pages
 from astray.baseline.turn import summed
 from astray.baseline.waiting import Waiting
@@ -42,6 +42,7 @@ def dump(
         "agents": memory.agents[: used[AGENTS]],
         "groups": memory.groups[: used[GROUPS]],
         "sessions": memory.sessions[: used[SESSIONS]],
+        "scripts": memory.scripts[: used[SCRIPTS]],
         "used": used,
         "vacant": memory.vacant,
         "pages": memory.pages[: used_pages(memory.pages)],

@@ -19,7 +19,7 @@ from astray.baseline.memory import Memory
 from astray.baseline.pages import Pages
 from astray.baseline.reshard.pooling import pool_totals
 from astray.baseline.reshard.spread import Shards
-from astray.baseline.reshard.tables import Heap, Items, together
+from astray.baseline.reshard.tables import Heap, Items, Scripts, together
 from astray.baseline.settings import ShardSettings
 
 Keys = NDArray[np.uint64]
@@ -40,6 +40,7 @@ class Crew:
     agents: NDArray[Any]
     parents: Keys
     sessions: NDArray[Any]
+    scripts: NDArray[Any]
     pages: Pages
     findings: Found
 
@@ -67,7 +68,7 @@ def crew_of(memory: Memory, findings: Found, moving: NDArray[np.bool_]) -> Crew:
         for name in names:
             rows_[name] = session_place[rows_[name]]
     parents = memory.groups["key"][agents["parent"]]
-    return Crew(agents, parents, open_, memory.pages, findings)
+    return Crew(agents, parents, open_, memory.scripts, memory.pages, findings)
 
 
 def crews_at(
@@ -96,7 +97,7 @@ def _joined(crews: Iterable[Crew], settings: ShardSettings) -> Crew:
     for crew in crews:
         for place, key in enumerate(crew.agents["key"].tolist()):
             met[key].append((crew, place))
-    heap = Heap()
+    heap, scripts = Heap(), Scripts()
     agents: list[Any] = []
     parents: list[int] = []
     sessions: list[Any] = []
@@ -107,14 +108,15 @@ def _joined(crews: Iterable[Crew], settings: ShardSettings) -> Crew:
         agents.append(agent)
         first, place = parts[0]
         parents.append(int(first.parents[place]))
-        for session, found in _joined_sessions(parts, heap, settings):
+        for session, found in _joined_sessions(parts, heap, scripts, settings):
             session["agent"], session["number"] = len(agents), len(sessions)
             if found:
                 findings[len(sessions)] = found
             sessions.append(session)
             _link(agent, sessions)
     rows, open_ = np.array(agents, OWNER), np.array(sessions, SESSION)
-    return Crew(rows, np.array(parents, np.uint64), open_, heap.pages(), findings)
+    of = np.array(parents, np.uint64)
+    return Crew(rows, of, open_, scripts.rows(), heap.pages(), findings)
 
 
 def _link(agent: Any, sessions: Sequence[Any]) -> None:
@@ -162,7 +164,7 @@ def _added(tables: Sequence[Items]) -> Items:
 
 
 def _joined_sessions(
-    parts: Sequence[tuple[Crew, int]], heap: Heap, settings: ShardSettings
+    parts: Sequence[tuple[Crew, int]], heap: Heap, scripts: Scripts, settings: ShardSettings
 ) -> Iterable[tuple[Any, list[Any]]]:
     """Return the open sessions of an agent and what was found in them; one of each name."""
     met: dict[int, list[tuple[Crew, Any]]] = defaultdict(list)
@@ -172,6 +174,7 @@ def _joined_sessions(
     joined = []
     for of_one in met.values():
         session = _joined_session([session for _, session in of_one])
+        scripts.put_one(session, min(of_one, key=_beginning)[0].scripts)
         leaves = [Items.of(crew.pages, part) for crew, part in of_one]
         leaf = together(leaves)
         leaf = leaf.only(np.unique(leaf.item, return_index=True)[1])
@@ -181,6 +184,10 @@ def _joined_sessions(
         ]
         joined.append((session, sorted(found, key=itemgetter(0), reverse=True)[:FINDINGS_MAX]))
     return sorted(joined, key=lambda each: int(each[0]["last_us"]))
+
+
+def _beginning(of_one: tuple[Crew, Any]) -> int:
+    return int(of_one[1]["start_us"])
 
 
 def _joined_session(parts: Sequence[Any]) -> Any:

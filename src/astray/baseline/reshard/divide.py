@@ -55,7 +55,7 @@ from astray.baseline.reshard.spread import (
     shares_of,
     weights_of,
 )
-from astray.baseline.reshard.tables import Heap
+from astray.baseline.reshard.tables import Heap, Scripts
 from astray.baseline.settings import ShardSettings
 from astray.baseline.turn import summed
 from astray.baseline.waiting import Waiting
@@ -210,11 +210,11 @@ class _Division:
 
     def dumped(self, shard: int, waiting: Dumped) -> bytes:
         """Return a new shard as bytes."""
-        heap = Heap()
+        heap, scripts = Heap(), Scripts()
         fleet = self.fleet
         groups, rows = self._groups(shard, heap)
         crews = crews_at(shard, fleet.memories, fleet.findings, self.shards, self.settings)
-        agents, sessions, findings = _assembled(crews, rows, heap)
+        agents, sessions, findings = _assembled(crews, rows, heap, scripts)
         pending = self._pending(shard, rows)
         counters = self._counters(shard, len(sessions) - 1)
         counters[PENDING_USED] = len(pending)
@@ -227,8 +227,9 @@ class _Division:
             agents=agents,
             groups=groups,
             sessions=sessions,
-            used=np.array([len(agents), len(groups), len(sessions)], np.int64),
-            vacant=np.zeros(3, np.int64),
+            scripts=scripts.rows(),
+            used=np.array(list(map(len, (agents, groups, sessions, scripts.rows()))), np.int64),
+            vacant=np.zeros(4, np.int64),
             pages=heap.pages(),
             window=fleet.memories[0].window.copy(),
             tally=tally,
@@ -338,7 +339,7 @@ class _Division:
 
 
 def _assembled(
-    crews: Sequence[Crew], rows: Groups, heap: Heap
+    crews: Sequence[Crew], rows: Groups, heap: Heap, scripts: Scripts
 ) -> tuple[NDArray[Any], NDArray[Any], Found]:
     """Return the agents and open sessions of crews, with templates before them, and findings."""
     agents, sessions = [np.zeros(1, OWNER)], [np.zeros(1, SESSION)]
@@ -360,6 +361,7 @@ def _assembled(
         crew.sessions["number"] = np.arange(session_first, session_first + len(numbers))
         heap.put_tables(crew.agents, crew.pages)
         heap.put_tables(crew.sessions, crew.pages)
+        scripts.put(crew.sessions, crew.scripts)
         agents.append(crew.agents)
         sessions.append(crew.sessions)
         agent_first += len(crew.agents)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from astray.baseline.layout import SCRIPT
 from astray.baseline.pages import PAGE, WAYS, Pages, new_pages
 
 
@@ -86,3 +87,29 @@ class Heap:
         whole = np.concatenate(self._pieces)
         whole[0]["item"][WAYS - 1] = len(whole)
         return whole
+
+
+class Scripts:
+    """What open sessions did that are rehearsed on, as a new shard has it."""
+
+    def __init__(self) -> None:
+        self._pieces = [np.zeros(1, SCRIPT)]
+        self._used = 1
+
+    def put(self, sessions: NDArray[Any], scripts: NDArray[Any]) -> None:
+        """Take the scripts of sessions, which are told where they are."""
+        having = np.flatnonzero(sessions["script"] > 0)
+        self._pieces.append(scripts[sessions["script"][having]])
+        sessions["script"][having] = np.arange(self._used, self._used + len(having))
+        self._used += len(having)
+
+    def put_one(self, session: Any, scripts: NDArray[Any]) -> None:
+        """Take the script of a session, if it has one."""
+        if (row := int(session["script"])) > 0:
+            self._pieces.append(scripts[row : row + 1])
+            session["script"] = self._used
+            self._used += 1
+
+    def rows(self) -> NDArray[Any]:
+        """Return all of them, with the template before them."""
+        return np.concatenate(self._pieces)
