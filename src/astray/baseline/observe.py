@@ -267,11 +267,12 @@ def end_idle(
 
 
 @inner
-def _end_own_idle(memory: Memory, settings: Any, scratch: NDArray[np.float32], event: Any) -> None:
-    """End the event's own session if it is idle behind one that late events kept awake."""
+def _own_idle(memory: Memory, settings: Any, event: Any) -> int:
+    """Return the event's own session if it is idle behind one that late events kept awake, or 0."""
     row = find_row(memory.session_index, _session_key(event))
     if row >= 0 and memory.sessions[row]["last_us"] <= event["ts_us"] - settings["idle_us"]:
-        end_session(memory, settings, scratch, row)
+        return row
+    return 0
 
 
 @inner
@@ -290,7 +291,8 @@ def _observe_event(
     tags: np.uint64,
     agent_row: int,
     row: int,
-) -> None:
+) -> int:
+    """Score an event and remember it; return the session that has come to its end by it, or 0."""
     session_row = _session_row(memory, settings, event, agent_row)
     session, agent = memory.sessions[session_row], memory.agents[agent_row]
     group = memory.groups[agent["parent"]]
@@ -318,9 +320,8 @@ def _observe_event(
         report(memory.records, memory.counters, session, agent, group, row, event["ts_us"])
     if session["rows"] >= settings["rows_max"]:
         memory.counters[N_CUT] += 1
-        end_session(memory, settings, scratch, session_row)
-    elif event["session_end"]:
-        end_session(memory, settings, scratch, session_row)
+        return session_row
+    return session_row if event["session_end"] else 0
 
 
 @compiled
@@ -351,7 +352,9 @@ def observe(
         shortage = end_idle(memory, settings, scratch, agent_row, event["ts_us"])
         if shortage != DONE:
             return place, shortage
-        _end_own_idle(memory, settings, scratch, event)
+        ended = _own_idle(memory, settings, event)
+        if ended > 0:
+            end_session(memory, settings, scratch, ended)
         if settings["grants"] > 0 and _is_unanswered(memory, settings, event, agent_row):
             return place, FEW_ANSWERS
         memory.counters[N_EVENTS] += 1
@@ -359,7 +362,9 @@ def observe(
             memory.counters[N_REDELIVERED] += 1
             continue
         tag = tags[row] if len(tags) > 0 else _NONE
-        _observe_event(memory, settings, scratch, event, resources, tag, agent_row, row)
+        ended = _observe_event(memory, settings, scratch, event, resources, tag, agent_row, row)
+        if ended > 0:
+            end_session(memory, settings, scratch, ended)
     return end, DONE
 
 

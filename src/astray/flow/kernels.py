@@ -13,6 +13,7 @@ from astray.baseline.part import part_of, windows_of
 from astray.baseline.records import Records
 from astray.baseline.settings import shard_settings
 from astray.baseline.shard import Shard
+from astray.baseline.swarms import Swarms
 from astray.baseline.turn import compile_turn
 from astray.calibrate.fusing import compile_experts
 from astray.compiled import CACHE, COMPLETE, INTERPRETED
@@ -57,7 +58,8 @@ def compile_others() -> None:
     by the time that it is compiled the turn lies there.
     """
     compile_turn(Memory.new())
-    decode(Chunk("warm-up", 0, _LINE), now_us=2**60).only(np.arange(1))
+    first = decode(Chunk("warm-up", 0, _LINE), now_us=2**60).only(np.arange(1))
+    Swarms(1).swarming(first, np.arange(1), 0)
     compile_judging(Memory.new())
     compile_experts()
     Decider(_config()).decide([_told(9), _shown(9), _told(10), _shown(10), _told(11)])
@@ -82,8 +84,11 @@ def compile_shard() -> None:
 
 
 def _config() -> Config:
-    """Return the default configuration, with one shard: a decider waits for all there are."""
-    return load_config(overrides={"events": {"shards": 1}})
+    """Return the default configuration, with one shard: a decider waits for all there are.
+
+    It has no floods: what counts swarms is not the hot loop's to wait for.
+    """
+    return load_config(overrides={"events": {"shards": 1}, "flood": {"agents_min": 0}})
 
 
 def _told(hour: int) -> Records:
