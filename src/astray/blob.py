@@ -16,6 +16,7 @@ import orjson
 from numpy.typing import NDArray
 
 from astray.errors import StateError
+from astray.joining import joined
 
 SCHEMA_VERSION = 6
 _MAGIC = b"astray\x00S"
@@ -31,7 +32,7 @@ def pack(kind: str, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]])
     header = orjson.dumps({"kind": kind, "meta": meta, "arrays": described})
     body: list[bytes | memoryview] = [header, *map(_bytes_of, arrays.values())]
     frame = _FRAME.pack(_MAGIC, SCHEMA_VERSION, _crc(body, len(header)), len(header))
-    return b"".join((frame, *body))
+    return joined((frame, *body))
 
 
 def _bytes_of(array: NDArray[Any]) -> memoryview:

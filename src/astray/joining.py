@@ -1,0 +1,45 @@
+"""Many buffers as one bytes object, whose memory comes in large pages where there are any.
+
+What takes time in joining large buffers is the kernel, which hands out new memory page by page of
+4 KiB: asked for 2 MiB at once it is more than three times as fast. A snapshot holds the flow, so
+that is worth the trouble of filling a bytes object oneself, as C code does, before anybody has
+seen it.
+"""
+
+import ctypes
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+LARGE_BYTES = 1 << 24
+"""Less is joined as ever: there is nothing to be gained."""
+
+_PAGE_BYTES = 1 << 21
+_MADV_HUGEPAGE = 14  # <linux/mman.h>; advice that may be disregarded, so nobody asks for errors
+
+
+def joined(pieces: Sequence[bytes | memoryview]) -> bytes:
+    """Return all bytes of these buffers, one after the other."""
+    size = sum(map(len, pieces))
+    if size < LARGE_BYTES or not sys.platform.startswith("linux"):
+        return b"".join(pieces)
+    whole = _empty(size)
+    at = np.frombuffer(whole, np.uint8).ctypes.data
+    first = -(-at // _PAGE_BYTES) * _PAGE_BYTES
+    length = (at + size - first) // _PAGE_BYTES * _PAGE_BYTES
+    ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(length), _MADV_HUGEPAGE)
+    room = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(at))
+    end = 0
+    for piece in pieces:
+        room[end : end + len(piece)] = np.frombuffer(piece, np.uint8)
+        end += len(piece)
+    return whole
+
+
+def _empty(size: int) -> bytes:
+    """Return a bytes object of a size, whose bytes are yet to be written."""
+    new = ctypes.pythonapi.PyBytes_FromStringAndSize
+    new.restype, new.argtypes = ctypes.py_object, [ctypes.c_char_p, ctypes.c_ssize_t]
+    whole: bytes = new(None, size)
+    return whole
