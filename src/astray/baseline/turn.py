@@ -19,6 +19,7 @@ from astray.baseline.observe import DONE, FEW_PAGES, end_idle
 from astray.baseline.pages import RUN_BITS_MAX, add, set_weight, used_pages, weight_at
 from astray.baseline.ranking import counted, fold, is_settled, rank
 from astray.baseline.records import OpenSessions
+from astray.baseline.sorting import order_of
 from astray.compiled import compiled, float64, inner, int64
 
 _FIXED = 65536.0
@@ -120,7 +121,7 @@ def summed(lessons: NDArray[Any]) -> NDArray[Any]:
     keys = np.empty(len(lessons), np.uint64)
     _key(lessons, keys)
     total = np.empty(len(lessons), lessons.dtype)
-    return total[: _add_up(lessons, np.argsort(keys, kind="stable"), total)]
+    return total[: _add_up(lessons, order_of(keys), total)]
 
 
 @compiled
