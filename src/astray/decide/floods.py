@@ -226,8 +226,8 @@ class Floods:
 
     def _is_watched(self, tenant: int) -> bool:
         """Return whether a tenant has been seen for long enough."""
-        first_us = self._first_us.get(tenant, self._window_us)
-        return tenant in self._first_us and first_us + self._learn_us <= self._window_us
+        first_us = self._first_us.get(tenant)
+        return first_us is not None and first_us + self._learn_us <= self._window_us
 
     def _review(self, swarming: Swarming, place: int, count: int) -> Review:
         row = swarming.rows[place]
