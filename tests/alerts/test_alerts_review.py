@@ -107,11 +107,12 @@ FLOOD = Review(
     action="send_money",
     resource="US133000000121212121212",
     usual=448,
+    examples=("billing-bot",),
 )
 
 
 def test_a_flood_is_a_finding_of_its_own_kind_about_what_is_done():
-    """It says what, to what, how many and how many are usual; it names no agent."""
+    """It says what, to what, how many and how many are usual, and names one of them."""
     found = found_of(FLOOD)
 
     assert found["finding_info"]["types"] == ["flood"]
@@ -120,22 +121,24 @@ def test_a_flood_is_a_finding_of_its_own_kind_about_what_is_done():
     )
     assert found["message"] == (
         "At least 1,792 agents did send_money on US133000000121212121212 since "
-        "2026-11-22T02:00:00.000Z; usual are at most 448"
+        "2026-11-22T02:00:00.000Z, among them billing-bot; usual are at most 448"
     )
-    assert found["evidences"] == [
+    actor, *evidences = found["evidences"]
+    assert actor["actor"]["app_uid"] == "billing-bot"
+    assert evidences == [
         {"api": {"operation": "send_money"}},
         {"resources": [{"uid": "US133000000121212121212"}]},
     ]
-    assert found["observables"] == []
+    assert [each["value"] for each in found["observables"]] == ["billing-bot"]
     assert found["unmapped"] == {
         "finding": "flood", "tenant": "acme", "since_us": FLOOD.since_us, "count": 1792,
-        "usual": 448, "action": "send_money", "resource": "US133000000121212121212",
+        "usual": 448, "examples": ["billing-bot"], "action": "send_money", "resource": "US133000000121212121212",
     }  # fmt: skip
 
 
 def test_a_flood_without_a_resource_speaks_of_none():
     """What is done is enough."""
-    found = found_of(replace(FLOOD, resource="", usual=0))
+    found = found_of(replace(FLOOD, resource="", usual=0, examples=()))
 
     assert found["message"].startswith("At least 1,792 agents did send_money since ")
     assert found["message"].endswith("; usual are too few to be counted")

@@ -90,7 +90,7 @@ def test_many_at_once_are_told_of_once():
     assert fleet.told() == [(1, "pay IBAN-1", 32, 0)]
     _, review = fleet.reviews[0]
     assert review.sentence == (
-        "At least 32 agents did pay on IBAN-1 since 2026-07-02T01:00:00.000Z; "
+        "At least 32 agents did pay on IBAN-1 since 2026-07-02T01:00:00.000Z, among them x; "
         "usual are too few to be counted"
     )
     assert review.title == "Review 32 agents that do the same at once: pay on IBAN-1"

@@ -241,6 +241,7 @@ class Floods:
             since_us=self._window_us,
             one_in=0.0,
             count=count,
+            examples=(event.agent,),
             flood=f"{int(row['done']):016x}",
             action=event.action,
             resource=event.resources[at] if at >= 0 else "",

@@ -19,7 +19,7 @@ class Review:
 
     A flood is something else: `count` agents, at least, have done `action` (to `resource`) in the
     window that began at `ts_us`, where `usual` are usual. `flood` is the id of what
-    is done; nothing names the agents but their events.
+    is done; of the agents the one is named with which they were so many.
     """
 
     tenant: str
@@ -75,7 +75,8 @@ class Review:
                 else "usual are too few to be counted"
             )
             since = clock.iso(self.since_us)
-            return f"At least {self.count:,} agents did {self._what} since {since}; {usual}"
+            among = f", among them {', '.join(self.examples)}" if self.examples else ""
+            return f"At least {self.count:,} agents did {self._what} since {since}{among}; {usual}"
         if self.examples:
             told = ", ".join(self.examples)
             return f"{self.count:,} agents do not behave as they used to, among them {told}"
