@@ -1,9 +1,9 @@
 """State as bytes: a frame around numpy buffers, never pickled objects.
 
-    magic | schema version | crc-32 of the rest | size of the header | header | buffers
+    magic | schema version | size of the header | header | buffers | crc-32
 
 The header is JSON: the kind of state, what else belongs to it, and name, type and shape of
-every buffer in order.
+every buffer in order. The checksum comes last, so that it is computed while the rest is copied.
 """
 
 import struct
@@ -20,7 +20,8 @@ from astray.joining import joined
 
 SCHEMA_VERSION = 6
 _MAGIC = b"astray\x00S"
-_FRAME = struct.Struct("<8sIII")
+_FRAME = struct.Struct("<8sII")
+_CRC = struct.Struct("<I")
 
 
 def pack(kind: str, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -30,9 +31,8 @@ def pack(kind: str, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]])
         for name, array in arrays.items()
     ]
     header = orjson.dumps({"kind": kind, "meta": meta, "arrays": described})
-    body: list[bytes | memoryview] = [header, *map(_bytes_of, arrays.values())]
-    frame = _FRAME.pack(_MAGIC, SCHEMA_VERSION, _crc(body, len(header)), len(header))
-    return joined((frame, *body))
+    frame = _FRAME.pack(_MAGIC, SCHEMA_VERSION, len(header))
+    return joined((frame, header, *map(_bytes_of, arrays.values())), _crc, _CRC.size)
 
 
 def _bytes_of(array: NDArray[Any]) -> memoryview:
@@ -59,27 +59,27 @@ def unpack(blob: bytes, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[An
 
 
 def _header(blob: bytes, kind: str) -> tuple[dict[str, Any], int]:
-    if len(blob) < _FRAME.size or not blob.startswith(_MAGIC):
+    if len(blob) < _FRAME.size + _CRC.size or not blob.startswith(_MAGIC):
         raise StateError(f"the {kind} state is not astray's: it does not begin as it should")
-    _, version, crc, header_size = _FRAME.unpack_from(blob)
+    _, version, header_size = _FRAME.unpack_from(blob)
     if version != SCHEMA_VERSION:
         raise StateError(
             f"the {kind} state has schema version {version}; this astray reads {SCHEMA_VERSION}"
         )
-    body = memoryview(blob)[_FRAME.size :]
-    if _crc([body], header_size) != crc:
+    checked = memoryview(blob)[: -_CRC.size]
+    if _crc([checked]) != blob[-_CRC.size :]:
         raise StateError(f"the {kind} state is damaged: its checksum does not match")
-    header = orjson.loads(body[:header_size])
+    header = orjson.loads(checked[_FRAME.size : _FRAME.size + header_size])
     if header["kind"] != kind:
         raise StateError(f"expected {kind} state, found {header['kind']} state")
     return header, _FRAME.size + header_size
 
 
-def _crc(pieces: Iterable[bytes | memoryview], header_size: int) -> int:
-    crc = header_size  # begun with the size, which is thereby checked too
+def _crc(pieces: Iterable[bytes | memoryview]) -> bytes:
+    crc = 0
     for piece in pieces:
         crc = zlib.crc32(piece, crc)
-    return crc
+    return _CRC.pack(crc)
 
 
 def _tuples(descr: Any) -> Any:
