@@ -17,7 +17,7 @@ from astray.config import Config, load_config
 from astray.events import Chunk
 from astray.flow.kafka.connecting import connect
 from astray.flow.sources import Places, Reader, Reading, Sources
-from running import WAIT_S
+from running import WAIT_S, until
 
 _numbers = itertools.count()
 
@@ -49,12 +49,23 @@ class Site:
             new = NewTopic(name, partitions, copies, config=given)
             admin = self.admin  # which must live until it has its answer
             admin.create_topics([new])[name].result()
+            until(lambda: self._led(admin, name) == partitions, f"{name} to be there")
         return name
+
+    @staticmethod
+    def _led(admin: AdminClient, topic: str) -> int:
+        """Return how many partitions of a topic a broker knows to have a leader.
+
+        A topic that has been made is known to the brokers a little later.
+        """
+        found = admin.list_topics(timeout=WAIT_S).topics.get(topic)
+        return 0 if found is None else sum(one.leader >= 0 for one in found.partitions.values())
 
     def grow(self, topic: str, partitions: int) -> None:
         """Give a topic more partitions."""
         admin = self.admin
         admin.create_partitions([NewPartitions(topic, partitions)])[topic].result()
+        until(lambda: self._led(admin, topic) == partitions, f"{topic} to have grown")
 
     def delete_before(self, topic: str, offset: int) -> None:
         """Delete the first messages of a topic's one partition, as retention does."""
