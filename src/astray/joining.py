@@ -20,7 +20,6 @@ LARGE_BYTES = 1 << 24
 _PAGE_BYTES = 1 << 21
 _MADV_HUGEPAGE = 14  # <linux/mman.h>; advice that may be disregarded, so nobody asks for errors
 
-
 Pieces = Sequence[bytes | memoryview]
 
 

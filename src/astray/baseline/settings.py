@@ -70,12 +70,12 @@ def shard_settings(config: Config, limits: Mapping[str, float]) -> ShardSettings
         sessions_max=baseline.sessions_max,
         quarantine_us=int(config.learning.quarantine_days * _DAY_US),
         agreement=config.learning.agreement,
-        swarm_min=swarm_min_of(config),
+        swarm_min=_swarm_min_of(config),
         grants=None if config.grants.file is None else Grants(config.grants.lines),
     )
 
 
-def swarm_min_of(config: Config) -> int:
+def _swarm_min_of(config: Config) -> int:
     """Return how many agents of one shard may be part of a flood: no shard has all of it."""
     if not config.flood.agents_min:
         return 0

@@ -222,13 +222,14 @@ class _Division:
         kept = gathered_kept(shard, fleet.memories, self.shards, heap)
         counters[KEPT_USED] = len(kept)
         own = fleet.memories[shard :: self.after.shards]
+        acted = scripts.rows()
         memory = Memory.around(
             **gathered_donors(fleet.memories, own, counters),
             agents=agents,
             groups=groups,
             sessions=sessions,
-            scripts=scripts.rows(),
-            used=np.array(list(map(len, (agents, groups, sessions, scripts.rows()))), np.int64),
+            scripts=acted,
+            used=np.array(list(map(len, (agents, groups, sessions, acted))), np.int64),
             vacant=np.zeros(4, np.int64),
             pages=heap.pages(),
             window=fleet.memories[0].window.copy(),
