@@ -39,7 +39,7 @@ _ASIDE = {"alerts": "decide", "testing": "respond", "__main__": "cli"}
 
 _COMMON = {
     "blob", "compiled", "config", "config_detectors", "config_evidence", "config_kafka",
-    "config_notices", "config_store", "errors", "joining",
+    "config_notices", "config_store", "errors", "joining", "large", "vector",
 }  # fmt: skip
 """What every room may import."""
 
@@ -50,7 +50,8 @@ _HOMES = {
     "sqlalchemy": {"store"},
     "typer": {"cli"},
     "rich": {"cli"},
-    "numba": {"compiled.py"},
+    "numba": {"compiled.py", "vector.py"},
+    "llvmlite": {"vector.py"},
     "prometheus_client": {"flow"},
     "river": {"detectors", "lab"},
 }

@@ -63,8 +63,8 @@ def inner(function: F) -> F:
 
 def _sources_hash() -> str:
     digest = hashlib.sha256()
-    for room in _ROOMS:
-        for path in sorted((_PACKAGE / room).glob("*.py")):
+    for place in (*_ROOMS, "."):
+        for path in sorted((_PACKAGE / place).glob("*.py")):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -1,9 +1,8 @@
 """Many buffers as one bytes object, whose memory comes in large pages where there are any.
 
-What takes time in joining large buffers is the kernel, which hands out new memory page by page of
-4 KiB: asked for 2 MiB at once it is more than three times as fast. A snapshot holds the flow, so
-that is worth the trouble of filling a bytes object oneself, as C code does, before anybody has
-seen it.
+What takes time in joining large buffers is the kernel, which hands out new memory (`large`). A
+snapshot holds the flow, so it is worth the trouble of filling a bytes object oneself, as C code
+does, before anybody has seen it.
 """
 
 import ctypes
@@ -14,11 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from astray.large import advise
+
 LARGE_BYTES = 1 << 24
 """Less is joined as ever: there is nothing to be gained."""
-
-_PAGE_BYTES = 1 << 21
-_MADV_HUGEPAGE = 14  # <linux/mman.h>; advice that may be disregarded, so nobody asks for errors
 
 Pieces = Sequence[bytes | memoryview]
 
@@ -48,7 +46,5 @@ def _empty(size: int) -> tuple[bytes, NDArray[np.uint8]]:
     new.restype, new.argtypes = ctypes.py_object, [ctypes.c_char_p, ctypes.c_ssize_t]
     whole: bytes = new(None, size)
     at = np.frombuffer(whole, np.uint8).ctypes.data
-    first = -(-at // _PAGE_BYTES) * _PAGE_BYTES
-    length = (at + size - first) // _PAGE_BYTES * _PAGE_BYTES
-    ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(length), _MADV_HUGEPAGE)
+    advise(at, size)
     return whole, np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(at))

@@ -91,6 +91,12 @@ SEEN_MAX = 32
 
 AGE_CLASSES = 3
 
+EVENTS_AHEAD = 16
+"""Events of which is asked together for what they will look up."""
+
+NOTED_AHEAD = 2 + 5 + 2 * 5
+"""What is noted of each: two rows, five items, and five of each of two resources."""
+
 # ---- rows ---------------------------------------------------------------------------------
 _TABLE = [
     ("key", np.uint64),  # 0: the row is free

@@ -21,7 +21,16 @@ from astray.baseline.layout import (
     TOTALS,
     TRANSITION,
 )
-from astray.baseline.pages import WAYS, Pages, add, note_at, set_note, set_weight, weight_at
+from astray.baseline.pages import (
+    WAYS,
+    Pages,
+    add,
+    fetch_page,
+    note_at,
+    set_note,
+    set_weight,
+    weight_at,
+)
 from astray.baseline.ranking import Ranks, Tally, fused_bin
 from astray.compiled import float64, inner, int64
 
@@ -122,7 +131,12 @@ def _learn_items(
     shift = int64(agent["key"] % np.uint64(_DAY_US))
     day = (window["first_us"] + shift) // _DAY_US % _DAYS + 1
     first = int64(session["run"]) * WAYS
-    for leaf in range(first, first + (WAYS << int64(session["run_bits"]))):
+    end = first + (WAYS << int64(session["run_bits"]))
+    for leaf in range(first, end):
+        item = int64(pages[leaf // WAYS]["item"][leaf % WAYS])
+        if item != 0:
+            fetch_page(pages, agent, item)
+    for leaf in range(first, end):
         item = int64(pages[leaf // WAYS]["item"][leaf % WAYS])
         if item == 0:
             continue

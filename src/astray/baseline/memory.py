@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from astray import large
 from astray.baseline.buffers import COUNTERS, EVIDENCE, PENDING, RECORD, UNSETTLED, WINDOW
 from astray.baseline.granting import nothing_asked
 from astray.baseline.index import Index, build_index
@@ -18,6 +19,8 @@ from astray.baseline.layout import (
     ATOM,
     ATOM_RESOURCES,
     DONOR,
+    EVENTS_AHEAD,
+    NOTED_AHEAD,
     OWNER,
     PLAYED_MAX,
     SCRIPT,
@@ -36,7 +39,7 @@ AGENTS, GROUPS, SESSIONS, SCRIPTS = range(4)
 
 _RECORDS_MAX, _EVIDENCE_MAX = 4096, 4096
 PENDING_ROWS_MIN = 1 << 16
-_ROWS_MIN, _PAGES_MIN = 64, 1024
+_ROWS_MIN, _PAGES_MIN = 64, 1 << 14
 _CROWD = 0x63726F7764
 
 
@@ -70,6 +73,7 @@ class Memory(NamedTuple):
     pseudo: NDArray[Any]  # ... its session, after an empty one, and its event
     pseudo_event: NDArray[Any]
     pseudo_resources: NDArray[Any]
+    ahead: NDArray[np.int64]  # what is noted of the next events, to ask for it in time
 
     @classmethod
     def new(cls) -> Self:
@@ -118,6 +122,7 @@ class Memory(NamedTuple):
             pseudo=np.zeros(2, SESSION),
             pseudo_event=np.zeros(1, EVENT),
             pseudo_resources=np.zeros(ATOM_RESOURCES, RESOURCE),
+            ahead=np.zeros((EVENTS_AHEAD, NOTED_AHEAD), np.int64),
             **kept,
         )
 
@@ -140,13 +145,13 @@ def with_more_rows(memory: Memory, kind: int, rows_max: int) -> Memory:
 
 
 def with_more_pages(memory: Memory) -> Memory:
-    """Return the memory with room for half as many pages again; a restored one has none left."""
-    more = max(len(memory.pages) * 3 // 2, _PAGES_MIN)
+    """Return the memory with room for as many pages again; a restored one has none left."""
+    more = max(len(memory.pages) * 2, _PAGES_MIN)
     return memory._replace(pages=longer(memory.pages, more))
 
 
 def longer(rows: NDArray[Any], length: int) -> NDArray[Any]:
     """Return the rows with zeros after them: at least `length`."""
-    grown = np.zeros(max(length, len(rows)), rows.dtype)
+    grown = large.zeros(max(length, len(rows)), rows.dtype)
     grown[: len(rows)] = rows
     return grown

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from astray.baseline.ahead import look_ahead
 from astray.baseline.buffers import (
     EVIDENCE_USED,
     KEPT_USED,
@@ -29,9 +30,9 @@ from astray.baseline.layout import (
     BYTES,
     DENIALS,
     EVENTS,
+    EVENTS_AHEAD,
     FLEET,
     FORBIDDEN_TAGS,
-    IMPLICIT,
     SEEN_MAX,
     SENSITIVE_TAG,
     UNGROUPED,
@@ -44,7 +45,7 @@ from astray.baseline.ranking import age_class
 from astray.baseline.rehearsing import REHEARSALS_MAX, rehearse, remember
 from astray.baseline.reporting import report
 from astray.baseline.rows import give_row, take_row
-from astray.baseline.session import add_totals, begin, raise_statistics
+from astray.baseline.session import add_totals, begin, raise_statistics, session_key
 from astray.compiled import compiled, inner, int64
 from astray.events.ids import mix
 
@@ -232,15 +233,9 @@ def _redelivered(agent: Any, event: np.uint64) -> bool:
 
 
 @inner
-def _session_key(event: Any) -> np.uint64:
-    """Return the key of the event's session; without one, all of the agent's events share it."""
-    return event["session"] if event["session"] != _NONE else mix(event["agent"], IMPLICIT)
-
-
-@inner
 def _session_row(memory: Memory, settings: Any, event: Any, agent_row: int) -> int:
     """Return the row of the event's session, opening one if need be."""
-    key = _session_key(event)
+    key = session_key(event)
     row = find_row(memory.session_index, key)
     if row < 0:
         return _open_session(memory, settings, event, key, agent_row)
@@ -269,7 +264,7 @@ def end_idle(
 @inner
 def _own_idle(memory: Memory, settings: Any, event: Any) -> int:
     """Return the event's own session if it is idle behind one that late events kept awake, or 0."""
-    row = find_row(memory.session_index, _session_key(event))
+    row = find_row(memory.session_index, session_key(event))
     if row >= 0 and memory.sessions[row]["last_us"] <= event["ts_us"] - settings["idle_us"]:
         return row
     return 0
@@ -341,6 +336,9 @@ def observe(
     `tags` has an element per row, or none at all. All events lie in the shard's window.
     """
     for place in range(first, end):
+        if (place - first) % EVENTS_AHEAD == 0:
+            until = min(place + EVENTS_AHEAD, end)
+            look_ahead(memory, rows, resources, order, place, until)
         row = order[place]
         event = rows[row]
         agent_row = find_row(memory.agent_index, event["agent"])

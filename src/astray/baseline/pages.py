@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from astray.compiled import compiled, float64, inner, int64
 from astray.events.ids import mix
+from astray.vector import LANES, fetch, place_of
 
-WAYS = 16
+WAYS = LANES
 RUN_BITS_MAX = 10
 """The largest table is 2**10 pages."""
 
@@ -36,6 +37,7 @@ Pages = NDArray[Any]
 EXCUSED_NOTE = 1
 """In the table of a group: nobody of it finds this item new, as somebody has said so."""
 
+_WEIGHTS, _LAST_WEIGHT = 4 * WAYS, 8 * WAYS - 1
 _USED = WAYS - 1
 _HALF = np.uint64(32)
 _SALT = np.uint64(0xA24BAED4963EE407)
@@ -61,17 +63,8 @@ def fingerprint(channel: int, item: np.uint64) -> int:
 
 
 @inner
-def _slot_of(page: Any, item: int) -> int:
-    found = -1
-    wanted = np.uint32(item)
-    for slot in range(WAYS):  # without a break, so that it compiles to vector instructions
-        if page["item"][slot] == wanted:
-            found = slot
-    return found
-
-
-@inner
-def _page_of(table: Any, item: int) -> int:
+def page_of(table: Any, item: int) -> int:
+    """Return the page of a table in which an item would be."""
     return int64(table["run"]) + (item & ((1 << int64(table["run_bits"])) - 1))
 
 
@@ -80,9 +73,19 @@ def find(pages: Pages, table: Any, item: int) -> int:
     """Return the place of an item (page * 16 + slot), or -1."""
     if table["run"] == 0:
         return -1
-    page = _page_of(table, item)
-    slot = _slot_of(pages[page], item)
+    page = page_of(table, item)
+    slot = place_of(pages, page, item)
     return page * WAYS + slot if slot >= 0 else -1
+
+
+@inner
+def fetch_page(pages: Pages, table: Any, item: int) -> None:
+    """Ask for the items of the page in which an item would be, and for their weights."""
+    if table["run"] > 0:
+        page = page_of(table, item)
+        fetch(pages, page, int64(0))
+        fetch(pages, page, int64(_WEIGHTS))
+        fetch(pages, page, int64(_LAST_WEIGHT))
 
 
 @inner
@@ -150,8 +153,9 @@ def _double(pages: Pages, table: Any) -> None:
         for slot in range(WAYS):
             item = int64(source["item"][slot])
             if item != 0:
-                target = pages[_page_of(table, item)]
-                free = _slot_of(target, int64(0))  # a page splits in two: there is room
+                into = page_of(table, item)
+                free = place_of(pages, into, int64(0))  # a page splits in two: there is room
+                target = pages[into]
                 target["item"][free] = item
                 target["weight"][free] = source["weight"][slot]
                 target["note"][free] = source["note"][slot]
@@ -179,11 +183,11 @@ def add(pages: Pages, table: Any, item: int, run_bits_max: int, weight_min: floa
     place = find(pages, table, item)
     if place >= 0:
         return place
-    slot = _slot_of(pages[_page_of(table, item)], int64(0))
+    slot = place_of(pages, page_of(table, item), int64(0))
     while slot < 0 and table["run_bits"] < run_bits_max:
         _double(pages, table)
-        slot = _slot_of(pages[_page_of(table, item)], int64(0))
-    page = _page_of(table, item)
+        slot = place_of(pages, page_of(table, item), int64(0))
+    page = page_of(table, item)
     if slot < 0:
         slot = _lightest(pages[page])
         if float64(pages[page]["weight"][slot]) > weight_min:

@@ -24,6 +24,7 @@ from astray.baseline.layout import (
     FIRST_TOTAL,
     HOUR,
     IMPERSONATION,
+    IMPLICIT,
     LARGEST,
     NEW_ITEMS,
     PATTERN,
@@ -38,6 +39,7 @@ from astray.baseline.pages import (
 )
 from astray.baseline.ranking import Ranks, bin_of
 from astray.compiled import compiled, float64, inner, int64
+from astray.events.ids import mix
 
 _BURST_US = 10_000_000.0
 _MINUTE_US = 60_000_000
@@ -47,7 +49,14 @@ _FIRST_DAY = 3  # 1970-01-01 was a Thursday; weeks begin on Monday
 _FRIDAY = 4
 _LIKENESS_EVENTS = 4.0
 _RARE_BITS = 3.0
+_NONE = np.uint64(0)
 _FAILED, _DENIED = 2, 3  # places in schema.OUTCOMES
+
+
+@inner
+def session_key(event: Any) -> np.uint64:
+    """Return the key of the event's session; without one, all of the agent's events share it."""
+    return event["session"] if event["session"] != _NONE else mix(event["agent"], IMPLICIT)
 
 
 @inner

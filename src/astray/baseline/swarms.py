@@ -21,6 +21,7 @@ from astray.compiled import compiled, inner, int64
 from astray.events import Decoded, Lines
 from astray.events.ids import mix
 from astray.events.schema import RESOURCES_MAX
+from astray.vector import fetch
 
 CELLS = 1 << 14
 """A power of two: half a megabyte of registers."""
@@ -54,6 +55,9 @@ _WEIGHT = 2.0 ** -np.arange(64)
 _EMPTY = np.maximum(np.arange(REGISTERS + 1), 1)
 _DOUBLED = np.log2(np.maximum(REGISTERS * np.log(REGISTERS / _EMPTY), 1.0)).astype(np.int64)
 """How often the agents have doubled of which so many registers are left empty."""
+
+_AHEAD = 8
+"""Events after which a cell that is asked for is there."""
 
 _TOLD_MAX = 512
 _OF_EVENT = 1 + RESOURCES_MAX
@@ -170,6 +174,21 @@ def _grows(cell: Registers, place: int, rank: int) -> int:
     return now if now > before else 0
 
 
+@inner
+def _done(event: Any) -> np.uint64:
+    return mix(mix(event["tenant"], event["action"]), _ACTION)
+
+
+@inner
+def _fetch_cells(registers: Registers, event: Any, resources: NDArray[Any]) -> None:
+    """Ask for the cells that an event will count in, or most of them."""
+    done = _done(event)
+    fetch(registers, int64(done & _CELL), int64(0))
+    if event["resource_count"] > 0:
+        key = mix(done, resources[event["resource_first"]]["id"])
+        fetch(registers, int64(key & _CELL), int64(0))
+
+
 @compiled
 def _count(
     registers: Registers,
@@ -187,12 +206,14 @@ def _count(
     for at in range(first, len(order)):
         if found + _OF_EVENT > len(rows):
             return at, found
+        if at + _AHEAD < len(order):
+            _fetch_cells(registers, events[order[at + _AHEAD]], resources)
         event = events[order[at]]
         if event["ts_us"] < window_us:
             continue
         agent = mix(event["agent"], _AGENT)
         register, rank = int64(agent & _REGISTER), _rank(agent >> _BITS)
-        done = mix(mix(event["tenant"], event["action"]), _ACTION)
+        done = _done(event)
         resource_count = int64(event["resource_count"])
         for place in range(resource_count + 1):
             key = done

@@ -16,7 +16,14 @@ from astray.baseline.layout import AGE_CLASSES, NOVELTY_CHANNELS, TOTALS
 from astray.baseline.learning import mass_of
 from astray.baseline.memory import GROUPS, SESSIONS, Memory
 from astray.baseline.observe import DONE, FEW_PAGES, end_idle
-from astray.baseline.pages import RUN_BITS_MAX, add, set_weight, used_pages, weight_at
+from astray.baseline.pages import (
+    RUN_BITS_MAX,
+    add,
+    fetch_page,
+    set_weight,
+    used_pages,
+    weight_at,
+)
 from astray.baseline.ranking import counted, fold, is_settled, rank
 from astray.baseline.records import OpenSessions
 from astray.baseline.sorting import order_of
@@ -29,6 +36,9 @@ _EXPONENT_MAX = 40
 _TENANTS, _TRIES = 1 << 11, 64
 _OF_AN_AGENT = 16
 """Open sessions that count of one agent: nobody keeps others from being ranked by opening many."""
+
+_AHEAD = 8
+"""Lessons after which a page that is asked for is there."""
 
 _LEVEL = np.uint64(32)
 _OTHERS = ("mass", "totals", "square", "silence")
@@ -99,6 +109,15 @@ def _teach_item(memory: Memory, owner: Any, item: int, weight: float, bits_max: 
         set_weight(memory.pages, place, weight_at(memory.pages, place) + weight)
 
 
+@inner
+def _fetch_lesson(memory: Memory, lesson: Any) -> None:
+    """Ask for what a lesson will change."""
+    owner, item = memory.groups[lesson["group"]], int64(lesson["item"])
+    fetch_page(memory.pages, owner, item)
+    if lesson["mass"] > 0:
+        fetch_page(memory.pages, owner, mass_of(item))
+
+
 @compiled
 def teach(memory: Memory, lessons: NDArray[Any], first: int, bits_max: int) -> tuple[int, int]:
     """Fold lessons into their owners' tables from `first` on; return where and why it stopped."""
@@ -107,6 +126,8 @@ def teach(memory: Memory, lessons: NDArray[Any], first: int, bits_max: int) -> t
     for place in range(first, len(lessons)):
         if used_pages(memory.pages) + 2 * margin > len(memory.pages):
             return place, FEW_PAGES
+        if place + _AHEAD < len(lessons):
+            _fetch_lesson(memory, lessons[place + _AHEAD])
         lesson = lessons[place]
         owner, item = memory.groups[lesson["group"]], int64(lesson["item"])
         if lesson["known"] > 0:

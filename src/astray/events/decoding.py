@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from astray.events.columns import EVENT, Rows
 from astray.events.ids import ABSENT, pair_ids, stable_ids
-from astray.events.lines import Lines, copied
+from astray.events.lines import Lines, copied, count_lines
 from astray.events.parse import parse_line
 from astray.events.places import RESOURCE, resources_of
 from astray.events.scan import PLAIN, UNSURE, scan
@@ -105,11 +105,11 @@ def decode(chunk: Chunk, now_us: int) -> Decoded:
     if chunk.fragment:
         reject = Reject(Reason.OVERSIZED, "", chunk.offset, chunk.data)
         return Decoded(chunk, np.zeros(0, EVENT), np.zeros(0, RESOURCE), (reject,))
-    lines = chunk.data.count(b"\n")
+    data = np.frombuffer(chunk.data, np.uint8)
+    lines = count_lines(data)
     rows = np.zeros(lines, EVENT)
     resources = np.empty(len(chunk.data) // _RESOURCE_BYTES_MIN, RESOURCE)
     found = np.empty(lines, np.uint8)
-    data = np.frombuffer(chunk.data, np.uint8)
     with np.errstate(over="ignore"):  # only the interpreted form warns; wrapping is meant
         used = scan(data, now_us + FUTURE_US_MAX, rows, resources, found)
     unsure = np.flatnonzero(found == UNSURE)

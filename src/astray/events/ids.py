@@ -22,8 +22,12 @@ ABSENT = 0
 """The id of a field that is not there. No string has it."""
 
 
+_MASKS = np.array([(1 << 8 * size) - 1 for size in range(9)], np.uint64)
+
+
 @inner
-def _load8(data: NDArray[np.uint8], at: np.uint64) -> np.uint64:
+def load8(data: NDArray[np.uint8], at: np.uint64) -> np.uint64:
+    """Return the eight bytes from a place on as a number, the first one lowest."""
     return (
         np.uint64(data[at])
         | (np.uint64(data[at + _ONE]) << _B1)
@@ -36,6 +40,17 @@ def _load8(data: NDArray[np.uint8], at: np.uint64) -> np.uint64:
     )
 
 
+@inner
+def load_few(data: NDArray[np.uint8], at: np.uint64, size: np.uint64) -> np.uint64:
+    """Return fewer than nine bytes as a number; without a loop unless they are the last ones."""
+    if at + _EIGHT <= np.uint64(len(data)):
+        return load8(data, at) & _MASKS[size]
+    found = _ZERO
+    for place in range(size):
+        found |= np.uint64(data[at + np.uint64(place)]) << (np.uint64(place) * _EIGHT)
+    return found
+
+
 @compiled
 def hash_bytes(data: NDArray[np.uint8], start: int, end: int) -> np.uint64:
     """Return the id of `data[start:end]`; never `ABSENT`."""
@@ -43,16 +58,13 @@ def hash_bytes(data: NDArray[np.uint8], start: int, end: int) -> np.uint64:
     left = np.uint64(end - start)
     value = _SEED ^ (left * _MULTIPLIER)
     while left >= _EIGHT:
-        block = _load8(data, at) * _MULTIPLIER
+        block = load8(data, at) * _MULTIPLIER
         block ^= block >> _SHIFT
         value = (value ^ (block * _MULTIPLIER)) * _MULTIPLIER
         at += _EIGHT
         left -= _EIGHT
     if left > _ZERO:
-        tail = _ZERO
-        for place in range(left):
-            tail |= np.uint64(data[at + np.uint64(place)]) << (np.uint64(place) * _EIGHT)
-        value = (value ^ tail) * _MULTIPLIER
+        value = (value ^ load_few(data, at, left)) * _MULTIPLIER
     value = (value ^ (value >> _SHIFT)) * _MULTIPLIER
     value ^= value >> _SHIFT
     return value if value != _ZERO else _ONE

@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astray.compiled import compiled, inner, int64
+from astray.events import keys
 from astray.events.columns import Rows
 from astray.events.ids import hash_bytes, mix, stable_id
+from astray.events.keys import field_of
 from astray.events.places import describe
 from astray.events.schema import (
     COUNT_MAX,
@@ -27,6 +29,7 @@ from astray.events.schema import (
     RESOURCES_MAX,
     TEXT_BYTES_MAX,
 )
+from astray.vector import BYTES, plain_bytes
 
 Bytes = NDArray[np.uint8]
 Resources = NDArray[Any]
@@ -49,18 +52,9 @@ _NEWLINE, _QUOTE, _BACKSLASH = 10, 34, 92
 _COMMA, _MINUS, _DOT, _ZERO, _NINE, _COLON = 44, 45, 46, 48, 57, 58
 _OPEN_LIST, _CLOSE_LIST, _OPEN_OBJECT, _CLOSE_OBJECT = 91, 93, 123, 125
 
-_KEYS = (
-    "ts", "agent", "action", "session", "group", "tenant", "source", "principal",
-    "target_agent", "event_id", "resource", "resources", "outcome", "kind", "bytes", "count",
-    "session_end",
-)  # fmt: skip
-_TS, _AGENT, _ACTION, _SESSION, _GROUP, _TENANT, _SOURCE, _PRINCIPAL, _CALLEE, _EVENT = range(10)
-_RESOURCE, _RESOURCES, _OUTCOME, _KIND, _BYTES, _COUNT, _SESSION_END = range(10, 17)
-_REQUIRED = (1 << _TS) | (1 << _AGENT) | (1 << _ACTION)
-_BOTH_RESOURCES = (1 << _RESOURCE) | (1 << _RESOURCES)
-_UNKNOWN = len(_KEYS)
+_REQUIRED = (1 << keys.TS) | (1 << keys.AGENT) | (1 << keys.ACTION)
+_BOTH_RESOURCES = (1 << keys.RESOURCE) | (1 << keys.RESOURCES)
 
-_KEY_IDS = np.array([stable_id(key) for key in _KEYS], np.uint64)
 _OUTCOME_IDS = np.array([stable_id(name) for name in OUTCOMES], np.uint64)
 _KIND_IDS = np.array([stable_id(name) for name in KINDS], np.uint64)
 
@@ -100,6 +94,11 @@ def _string_end(data: Bytes, first: int) -> int:
     """Return where the closing quote of the string that begins at `first` is, or `_UNSURE`."""
     at = np.uint64(first)  # unsigned: a negative index would count from the end, at a price
     while True:
+        while int64(at) + BYTES <= len(data):
+            plain = plain_bytes(data, int64(at))
+            at += np.uint64(plain)
+            if plain < BYTES:
+                break
         byte = data[at]
         if byte == _QUOTE:
             return int64(at)
@@ -238,32 +237,24 @@ def _value_end(data: Bytes, at: int) -> int:  # noqa: C901 - one loop over a gra
 
 
 @inner
-def _field_of(key: np.uint64, key_ids: NDArray[np.uint64]) -> int:
-    for field in range(len(key_ids)):
-        if key == key_ids[field]:
-            return field
-    return _UNKNOWN
-
-
-@inner
 def _text(event: Row, field: int, text: np.uint64) -> None:
-    if field == _AGENT:
+    if field == keys.AGENT:
         event["agent"] = text
-    elif field == _ACTION:
+    elif field == keys.ACTION:
         event["action"] = text
-    elif field == _SESSION:
+    elif field == keys.SESSION:
         event["session"] = text
-    elif field == _GROUP:
+    elif field == keys.GROUP:
         event["group"] = text
-    elif field == _TENANT:
+    elif field == keys.TENANT:
         event["tenant"] = text
-    elif field == _SOURCE:
+    elif field == keys.SOURCE:
         event["source"] = text
-    elif field == _PRINCIPAL:
+    elif field == keys.PRINCIPAL:
         event["principal"] = text
-    elif field == _CALLEE:
+    elif field == keys.CALLEE:
         event["callee"] = text
-    elif field == _EVENT:
+    elif field == keys.EVENT:
         event["event"] = text
 
 
@@ -356,24 +347,24 @@ def _string_field(data: Bytes, at: int, event: Row, resources: Resources, field:
     """Take the string at `at` into its column; return where it ends, or `_UNSURE`."""
     first = at + 1
     end = _string_end(data, first)
-    if end < 0 or end - first > TEXT_BYTES_MAX or field >= _BYTES:
+    if end < 0 or end - first > TEXT_BYTES_MAX or field >= keys.BYTES:
         return _UNSURE
-    if field == _TS:
+    if field == keys.TS:
         event["ts_us"] = _iso_us(data, first, end)
         return end + 1 if event["ts_us"] >= 0 else _UNSURE
     if end == first:  # empty means absent
         return end + 1 if (1 << field) & _REQUIRED == 0 else _UNSURE
-    if field == _RESOURCE:
+    if field == keys.RESOURCE:
         return end + 1 if _resource(data, first, end, event, resources) else _UNSURE
     text = hash_bytes(data, first, end)
     code = 0
-    if field == _OUTCOME:
+    if field == keys.OUTCOME:
         code = _choice(_OUTCOME_IDS, text)
         event["outcome"] = max(code, 0)
-    elif field == _KIND:
+    elif field == keys.KIND:
         code = _choice(_KIND_IDS, text)
         event["kind"] = max(code, 0)
-    elif field == _RESOURCES:
+    elif field == keys.RESOURCES:
         code = _UNSURE
     else:
         _text(event, field, text)
@@ -383,13 +374,13 @@ def _string_field(data: Bytes, at: int, event: Row, resources: Resources, field:
 @inner
 def _list_field(data: Bytes, at: int, event: Row, resources: Resources, field: int) -> int:
     """Take the list of resources at `at`; return where it ends, or `_UNSURE`."""
-    if field != _RESOURCES:
+    if field != keys.RESOURCES:
         return _UNSURE
     at = _blank(data, at + 1)
     if data[at] == _CLOSE_LIST:
         return at + 1
     while data[at] == _QUOTE:
-        at = _string_field(data, at, event, resources, int64(_RESOURCE))
+        at = _string_field(data, at, event, resources, int64(keys.RESOURCE))
         if at < 0:
             return _UNSURE
         at = _blank(data, at)
@@ -407,15 +398,15 @@ def _number_field(data: Bytes, at: int, event: Row, field: int) -> int:
     end = _number_end(data, at)
     if end < 0 or data[at] == _MINUS:
         return _UNSURE
-    if field == _TS:
+    if field == keys.TS:
         event["ts_us"] = _epoch_us(data, at, end)
         return end if event["ts_us"] >= 0 else _UNSURE
-    if (field != _BYTES and field != _COUNT) or end - at > _DIGITS_MAX:
+    if (field != keys.BYTES and field != keys.COUNT) or end - at > _DIGITS_MAX:
         return _UNSURE
     value = _digits(data, at, end)
     if _digits_end(data, at) != end or value > COUNT_MAX:
         return _UNSURE
-    if field == _BYTES:
+    if field == keys.BYTES:
         event["bytes"] = value
     else:
         event["count"] = value
@@ -425,7 +416,7 @@ def _number_field(data: Bytes, at: int, event: Row, field: int) -> int:
 @inner
 def _field(data: Bytes, at: int, event: Row, resources: Resources, field: int) -> int:
     """Take the value at `at` into the column of `field`; return where it ends, or `_UNSURE`."""
-    if field == _UNKNOWN:
+    if field == keys.UNKNOWN:
         return _value_end(data, at)
     if event["seen"] & (1 << field):  # the parser knows which of two equal keys counts
         return _UNSURE
@@ -441,7 +432,7 @@ def _field(data: Bytes, at: int, event: Row, resources: Resources, field: int) -
     if end < 0 or byte == 110:  # null means absent
         return end if (1 << field) & _REQUIRED == 0 else _UNSURE
     event["session_end"] = 1 if byte == 116 else 0  # true
-    return end if field == _SESSION_END else _UNSURE
+    return end if field == keys.SESSION_END else _UNSURE
 
 
 @inner
@@ -455,8 +446,7 @@ def _object(data: Bytes, at: int, event: Row, resources: Resources) -> int:
         value = _colon_end(data, end + 1) if end >= 0 else _UNSURE
         if value < 0:
             return _UNSURE
-        key = hash_bytes(data, at + 1, end)
-        at = _field(data, value, event, resources, _field_of(key, _KEY_IDS))
+        at = _field(data, value, event, resources, field_of(data, at + 1, end))
         if at < 0:
             return _UNSURE
         at = _blank(data, at)

@@ -75,10 +75,10 @@ def _run(
     recovery: RecoveryConfig | None,
     cluster: Cluster | None,
 ) -> None:
+    keep_freed_memory()
     if cluster is None:
         run_main(flow, epoch_interval=interval, recovery_config=recovery)
         return
-    keep_freed_memory()
     cluster_main(
         flow,
         list(cluster.addresses),

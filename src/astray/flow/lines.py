@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from astray.events import Chunk
 
-CHUNK_BYTES_MAX = 1 << 20
+CHUNK_BYTES_MAX = 4 << 20
 """What is read at once. A chunk has less than twice that; a longer line comes in fragments."""
 
 TAIL_BYTES = 64
@@ -39,7 +39,7 @@ class Lines:
 
     def feed(self, data: bytes) -> Iterator[Chunk]:
         """Take more bytes; yield what can be handed over."""
-        self._rest += data
+        self._rest = self._rest + data if self._rest else data
         if self._inside and b"\n" in self._rest:
             self._inside = False
             size = self._rest.index(b"\n") + 1
