@@ -171,27 +171,31 @@ class Decider:
     def _rule_tenant(
         self, records: Records, places: NDArray[np.intp], tenant: int, ruling: Ruling
     ) -> None:
-        rows = records.rows[places]
+        rows = records.rows.take(places)
         reference = self._reference(tenant)
-        reference.hear(rows[(rows["row"] <= STRUCK_ROW) & (rows["row"] >= RESTORED_ROW)])
-        for at in np.flatnonzero(rows["row"] < RESTORED_ROW).tolist():
-            ruling.left.append(left_of(rows[at], records.lines[places[at]]))
-        places, rows = places[rows["row"] > STRUCK_ROW], rows[rows["row"] > STRUCK_ROW]
+        told = rows["row"] <= STRUCK_ROW
+        if told.any():
+            reference.hear(rows[told & (rows["row"] >= RESTORED_ROW)])
+            for at in np.flatnonzero(rows["row"] < RESTORED_ROW).tolist():
+                ruling.left.append(left_of(rows[at], records.lines[places[at]]))
+            places, rows = places[~told], rows[~told]
         levels = self.panel.detect(rows)
-        reference.add(rows[rows["row"] < 0], levels[rows["row"] < 0])
-        real = rows["row"] > FIRST_ROW
-        places, rows = places[real], rows[real]
+        ended = np.flatnonzero(rows["row"] < 0)
+        reference.add(rows.take(ended), levels[ended])
+        real = np.flatnonzero(rows["row"] > FIRST_ROW)
+        places, rows = places[real], rows.take(real)
         n, counted, bits = reference.rank(rows, levels[real])
         scores, certified = _scores(n), _scores(counted)
         live = rows["row"] >= 0
-        self.panel.note(rows[~live], n[~live])
-        self.drift.note(rows[~live], n[~live])
+        ended = np.flatnonzero(~live)
+        self.panel.note(rows.take(ended), n[ended])
+        self.drift.note(rows.take(ended), n[ended])
         lines = [records.lines[place] for place in places.tolist()]
         worth = live & ((scores >= self.rules.floor_score) | possibly_beyond(rows, self._lowest))
-        ended, sessions = (~live).tolist(), rows["session"].tolist()
+        is_live, sessions = live.tolist(), rows["session"].tolist()
         # In their order: a session's end makes way for the next one of the same name.
         for at in np.flatnonzero(worth | ~live).tolist():
-            if ended[at]:
+            if not is_live[at]:
                 self.rules.end(sessions[at])
                 continue
             candidate = Candidate(

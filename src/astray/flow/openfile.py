@@ -9,6 +9,9 @@ from typing import IO, NamedTuple, cast
 from astray.errors import SourceError
 from astray.flow.lines import CHUNK_BYTES_MAX, TAIL_BYTES, Lines
 
+_PACKED_BYTES = 1 << 18
+"""Unpacked at once: where a file is damaged, no more is lost of what comes before the damage."""
+
 
 class Place(NamedTuple):
     """Where a source goes on: a file's name (empty outside directories) and an offset in it.
@@ -43,8 +46,12 @@ class OpenFile:
             self._raw = path.open("rb")
         except OSError as error:
             raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
-        packed = gzip.GzipFile(fileobj=self._raw) if path.suffix == ".gz" else self._raw
-        self._data = cast("IO[bytes]", packed)
+        self._data: IO[bytes] = self._raw
+        self._piece_bytes = CHUNK_BYTES_MAX
+        if path.suffix == ".gz":
+            self._data = cast("IO[bytes]", gzip.GzipFile(fileobj=self._raw))
+            self._piece_bytes = _PACKED_BYTES
+        self._fault: Exception | None = None
         self._identity = _identity(os.fstat(self._raw.fileno()))
         try:
             tail = self._wound_to(place)
@@ -84,11 +91,21 @@ class OpenFile:
         SourceError
             The file cannot be read further, as a damaged compressed one.
         """
+        data = bytearray()
         try:
-            return self._data.read(CHUNK_BYTES_MAX)
+            while self._fault is None and len(data) < CHUNK_BYTES_MAX:
+                piece = self._data.read(self._piece_bytes)
+                if not data and len(piece) in (0, CHUNK_BYTES_MAX):
+                    return piece
+                data += piece
+                if not piece:
+                    break
         except (OSError, EOFError, zlib.error) as error:
-            at = self.lines.offset
-            raise SourceError(f"{self.path}: cannot be read beyond byte {at}: {error}") from None
+            self._fault = error  # what came before it is handed over first
+        if self._fault is not None and not data:
+            where = f"{self.path}: cannot be read beyond byte {self.lines.offset}"
+            raise SourceError(f"{where}: {self._fault}")
+        return bytes(data)
 
     def replaced(self) -> bool:
         """Return whether the path now names another file, or this one has been cut."""
