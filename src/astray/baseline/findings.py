@@ -1,5 +1,6 @@
 """What was new in the open sessions, kept until they end for whoever has to explain one."""
 
+from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any
 
@@ -17,16 +18,24 @@ _LINE_BYTES_MAX = 2048
 _bits = attrgetter("bits")
 
 
+Told = tuple[tuple[Any, ...], bytes]
+"""Evidence as plain numbers (`buffers.EVIDENCE`), and the line of its event."""
+
+
+def told_in(evidence: NDArray[Any], decoded: Decoded) -> list[Told]:
+    """Return evidence that was found in a chunk, for `Findings.keep`."""
+    return list(zip(evidence.tolist(), decoded.texts(evidence["row"]), strict=True))
+
+
 class Findings:
     """The findings of a shard's open sessions, by the session's number."""
 
     def __init__(self) -> None:
         self._kept: dict[int, tuple[Finding, ...]] = {}
 
-    def keep(self, evidence: NDArray[Any], decoded: Decoded) -> None:
-        """Keep the evidence (rows of `buffers.EVIDENCE`) found in a chunk."""
-        for one, line in zip(evidence.tolist(), decoded.texts(evidence["row"]), strict=True):
-            number, _, place, channel, level, bits, rate, peer_rate, marks = one
+    def keep(self, told: Iterable[Told]) -> None:
+        """Keep what was told, in its order."""
+        for (number, _, place, channel, level, bits, rate, peer_rate, marks), line in told:
             kept = self._kept.get(number, ())
             if len(kept) == FINDINGS_MAX and bits <= kept[-1].bits:
                 continue

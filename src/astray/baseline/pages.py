@@ -163,6 +163,13 @@ def _double(pages: Pages, table: Any) -> None:
 
 
 @inner
+def reserve(pages: Pages, table: Any, bits: int) -> None:
+    """Give an empty table 2**bits pages: one that is sure to grow need not be moved."""
+    table["run"] = _allocate(pages, bits)
+    table["run_bits"] = bits
+
+
+@inner
 def _lightest(page: Any) -> int:
     best = 0
     for slot in range(1, WAYS):

@@ -18,9 +18,19 @@ from astray.baseline.buffers import (
     RECENT_DONORS_USED,
     REHEARSED_PER_MILLION,
 )
-from astray.baseline.layout import ATOMS_MAX, DORMANCY, SENSITIVE_TAG
+from astray.baseline.layout import (
+    ACTION,
+    ATOMS_MAX,
+    DORMANCY,
+    PAIR,
+    PATTERN,
+    PLACE,
+    RESOURCE,
+    SENSITIVE_TAG,
+    USE,
+)
 from astray.baseline.memory import SCRIPTS, Memory
-from astray.baseline.pages import release
+from astray.baseline.pages import Pages, fetch_page, fingerprint, release
 from astray.baseline.rehearsal import (
     FIRST_ROW,
     FOREIGN,
@@ -40,6 +50,9 @@ from astray.events.ids import mix
 
 REHEARSALS_MAX = 4
 """Attacks on one session, at most."""
+
+_AHEAD = 2
+"""Events of an attack after which what is asked for is there."""
 
 _SESSIONS = 1024
 """So many sessions, about, are rehearsed on before it is done more rarely."""
@@ -116,6 +129,25 @@ def _keep_donor(memory: Memory, session: Any, script: Any, agent: Any, order: np
 
 
 @inner
+def _fetch_atom(pages: Pages, atom: Any, agent: Any, group: Any, fleet: Any) -> None:
+    """Ask for where agent, peers and fleet would have what an event of an attack does."""
+    action, resource, pattern = atom["action"], atom["resource"][0], atom["pattern"][0]
+    items = (
+        (ACTION, action),
+        (RESOURCE, resource),
+        (PAIR, mix(action, resource)),
+        (PATTERN, pattern),
+        (PLACE, atom["place"][0]),
+        (USE, mix(action, pattern)),
+    )
+    for channel, id_ in items:
+        item = fingerprint(int64(channel), id_)
+        fetch_page(pages, agent, item)
+        fetch_page(pages, group, item)
+        fetch_page(pages, fleet, item)
+
+
+@inner
 def _rehearse_kind(
     memory: Memory,
     settings: Any,
@@ -142,6 +174,8 @@ def _rehearse_kind(
     script = memory.scripts[session["script"]]
     count = plan_attack(script, memory.donors[donor], kind, seed, memory.plan)
     for place in range(count):
+        if place + _AHEAD < count:
+            _fetch_atom(memory.pages, memory.plan[place + _AHEAD], agent, group, fleet)
         play(
             memory.plan[place], pseudo, event, memory.pseudo_resources, agent, group, fleet,
             memory.pages, settings, window, memory.ranks, memory.evidence, memory.counters,

@@ -35,11 +35,15 @@ from astray.baseline.pages import (
     Pages,
     add,
     fingerprint,
+    reserve,
     set_note,
 )
 from astray.baseline.ranking import Ranks, bin_of
 from astray.compiled import compiled, float64, inner, int64
 from astray.events.ids import mix
+
+_RUN_BITS = 1
+"""A session begins with two pages: most have more items than fit into one."""
 
 _BURST_US = 10_000_000.0
 _MINUTE_US = 60_000_000
@@ -176,6 +180,7 @@ def begin(
 ) -> None:
     """Begin a session at its first event: what is expected of it, how usual are hour and pause."""
     ts_us = event["ts_us"]
+    reserve(pages, session, min(_RUN_BITS, int64(settings["session_bits_max"])))
     session["start_us"] = ts_us
     session["last_us"] = ts_us
     session["minute_first_us"] = ts_us

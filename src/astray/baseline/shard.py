@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from astray.baseline import snapshot, turn
 from astray.baseline.activity import Activity
 from astray.baseline.buffers import EVIDENCE_USED, PENDING_USED, RECORD, RECORDS_USED
-from astray.baseline.findings import Findings
+from astray.baseline.findings import Findings, told_in
 from astray.baseline.granting import with_answer
 from astray.baseline.judging import Judging
 from astray.baseline.layout import STATISTICS
@@ -127,7 +127,7 @@ class Shard:
         """Take what the loop has written about a chunk out of its buffers."""
         memory = self.memory
         counters = memory.counters
-        evidence = memory.evidence[: counters[EVIDENCE_USED]].copy()
+        evidence = memory.evidence[: counters[EVIDENCE_USED]]
         counters[EVIDENCE_USED] = 0
         rows = memory.records[: counters[RECORDS_USED]].copy()
         counters[RECORDS_USED] = 0
@@ -143,14 +143,15 @@ class Shard:
         """Keep the evidence, and return what had been found by the time of each record."""
         findings: list[tuple[Finding, ...]] = [()] * len(rows)
         live, told = np.flatnonzero(rows["row"] >= 0), 0
+        evidences = told_in(evidence, decoded)
         untils = np.searchsorted(evidence["row"], rows["row"][live], side="right")
         columns = (live.tolist(), rows["number"][live].tolist(), untils.tolist())
         for place, number, until in zip(*columns, strict=True):
             if until > told:
-                self.findings.keep(evidence[told:until], decoded)
+                self.findings.keep(evidences[told:until])
                 told = until
             findings[place] = self.findings.of(number)
-        self.findings.keep(evidence[told:], decoded)
+        self.findings.keep(evidences[told:])
         for number in rows["number"][(rows["row"] < 0) & (rows["row"] > FIRST_ROW)].tolist():
             self.findings.drop(number)
         return tuple(findings)

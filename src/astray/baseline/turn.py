@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astray.baseline.buffers import N_RANKED, PENDING_USED, UNITS, UNSETTLED
-from astray.baseline.layout import AGE_CLASSES, NOVELTY_CHANNELS, TOTALS
+from astray.baseline.layout import AGE_CLASSES, NOVELTY_CHANNELS, OWNER, TOTALS
 from astray.baseline.learning import mass_of
 from astray.baseline.memory import GROUPS, SESSIONS, Memory
 from astray.baseline.observe import DONE, FEW_PAGES, end_idle
 from astray.baseline.pages import (
+    PAGE,
     RUN_BITS_MAX,
     add,
     fetch_page,
@@ -28,6 +29,7 @@ from astray.baseline.ranking import counted, fold, is_settled, rank
 from astray.baseline.records import OpenSessions
 from astray.baseline.sorting import order_of
 from astray.compiled import compiled, float64, inner, int64
+from astray.vector import fetch
 
 _FIXED = 65536.0
 _EXPONENT_MAX = 40
@@ -38,10 +40,26 @@ _OF_AN_AGENT = 16
 """Open sessions that count of one agent: nobody keeps others from being ranked by opening many."""
 
 _AHEAD = 8
-"""Lessons after which a page that is asked for is there."""
+"""Lessons, or sessions, after which what is asked for is there."""
+
+_OWNER_BYTES, _PAGE_BYTES, _LINE = OWNER.itemsize, PAGE.itemsize, 64
 
 _LEVEL = np.uint64(32)
 _OTHERS = ("mass", "totals", "square", "silence")
+
+
+@inner
+def _is_idle(session: Any, idle_since_us: int) -> bool:
+    return session["key"] != 0 and session["last_us"] <= idle_since_us
+
+
+@inner
+def _fetch_end(memory: Memory, session: Any) -> None:
+    """Ask for what the end of a session will read first: its agent's row, and its items."""
+    for line in range(0, _OWNER_BYTES, _LINE):
+        fetch(memory.agents, int64(session["agent"]), int64(line))
+    for line in range(0, _PAGE_BYTES, _LINE):
+        fetch(memory.pages, int64(session["run"]), int64(line))
 
 
 @compiled
@@ -49,9 +67,13 @@ def end_all_idle(
     memory: Memory, settings: Any, scratch: NDArray[np.float32], first: int, now_us: int
 ) -> tuple[int, int]:
     """End every session idle by `now_us`, from row `first` on; return where and why it stopped."""
+    idle_since_us = now_us - settings["idle_us"]
     for row in range(first, memory.used[SESSIONS]):
-        session = memory.sessions[row]
-        if session["key"] != 0 and session["last_us"] <= now_us - settings["idle_us"]:
+        ahead = row + _AHEAD
+        if ahead < memory.used[SESSIONS] and _is_idle(memory.sessions[ahead], idle_since_us):
+            _fetch_end(memory, memory.sessions[ahead])
+        if _is_idle(memory.sessions[row], idle_since_us):
+            session = memory.sessions[row]
             status = end_idle(memory, settings, scratch, int64(session["agent"]), now_us)
             if status != DONE:
                 return row, status
