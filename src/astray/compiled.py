@@ -61,6 +61,14 @@ def inner(function: F) -> F:
     return cast("F", numba.njit(**_INNER)(function))
 
 
+def merged(function: F) -> F:
+    """Like `inner`, for what is called in one place: it is compiled as a part of its caller.
+
+    Each function that is compiled by itself is optimised once more with every one that calls it.
+    """
+    return cast("F", numba.njit(inline="always", **_INNER)(function))
+
+
 def _sources_hash() -> str:
     digest = hashlib.sha256()
     for place in (*_ROOMS, "."):

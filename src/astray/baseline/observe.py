@@ -46,7 +46,7 @@ from astray.baseline.rehearsing import REHEARSALS_MAX, rehearse, remember
 from astray.baseline.reporting import report
 from astray.baseline.rows import give_row, take_row
 from astray.baseline.session import add_totals, begin, raise_statistics, session_key
-from astray.compiled import compiled, inner, int64
+from astray.compiled import compiled, inner, int64, merged
 from astray.events.ids import mix
 
 DONE, FULL, FEW_AGENTS, FEW_GROUPS, FEW_SESSIONS, FEW_SCRIPTS, FEW_PAGES, FEW_ANSWERS = range(8)
@@ -246,7 +246,7 @@ def _session_row(memory: Memory, settings: Any, event: Any, agent_row: int) -> i
     return row
 
 
-@inner
+@merged
 def end_idle(
     memory: Memory, settings: Any, scratch: NDArray[np.float32], agent_row: int, now_us: int
 ) -> int:

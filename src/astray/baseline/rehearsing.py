@@ -45,7 +45,7 @@ from astray.baseline.rehearsal import (
 from astray.baseline.reporting import report
 from astray.baseline.rows import take_row
 from astray.baseline.session import begin
-from astray.compiled import float64, inner, int64
+from astray.compiled import float64, inner, int64, merged
 from astray.events.ids import mix
 
 REHEARSALS_MAX = 4
@@ -147,7 +147,7 @@ def _fetch_atom(pages: Pages, atom: Any, agent: Any, group: Any, fleet: Any) -> 
         fetch_page(pages, fleet, item)
 
 
-@inner
+@merged
 def _rehearse_kind(
     memory: Memory,
     settings: Any,
@@ -187,7 +187,7 @@ def _rehearse_kind(
     release(memory.pages, pseudo)
 
 
-@inner
+@merged
 def rehearse(memory: Memory, settings: Any, session: Any, agent: Any, group: Any) -> None:
     """Rehearse attacks on a session that ends, one of those that have been chosen."""
     counters = memory.counters
