@@ -31,7 +31,7 @@ from astray.baseline.learning import mass_of
 from astray.baseline.memory import Memory
 from astray.baseline.pages import fetch_page, find, fingerprint
 from astray.baseline.session import session_key
-from astray.compiled import inner, int64
+from astray.compiled import inner, int64, merged
 from astray.events.ids import mix
 from astray.vector import fetch
 
@@ -57,7 +57,7 @@ def _fetch_place(index: Any, key: np.uint64) -> None:
     fetch(index, int64(key & np.uint64(len(index) - 1)), int64(0))
 
 
-@inner
+@merged
 def _fetch_rows(memory: Memory, event: Any, ahead: NDArray[np.int64]) -> None:
     """Note the rows of the event's agent and session, and ask for them."""
     agent = find_row(memory.agent_index, event["agent"])
@@ -76,7 +76,7 @@ def _note(ahead: NDArray[np.int64], place: int, channel: int, id_: np.uint64) ->
     ahead[place] = fingerprint(channel, id_) if id_ != np.uint64(0) else 0
 
 
-@inner
+@merged
 def _note_items(memory: Memory, event: Any, resources: NDArray[Any], ahead: Any) -> None:
     """Note the items of an event, and ask for where its session would have them."""
     session, action = memory.sessions[ahead[_SESSION]], event["action"]
@@ -99,7 +99,7 @@ def _note_items(memory: Memory, event: Any, resources: NDArray[Any], ahead: Any)
             fetch_page(memory.pages, session, int64(ahead[place]))
 
 
-@inner
+@merged
 def _fetch_of_agent(memory: Memory, ahead: NDArray[np.int64]) -> None:
     """Ask for where the agent would have what is new to the session; forget what is not."""
     session, agent = memory.sessions[ahead[_SESSION]], memory.agents[ahead[_AGENT]]
@@ -115,7 +115,7 @@ def _fetch_of_agent(memory: Memory, ahead: NDArray[np.int64]) -> None:
             fetch_page(memory.pages, memory.groups[agent["parent"]], mass_of(item))
 
 
-@inner
+@merged
 def _fetch_of_group(memory: Memory, ahead: NDArray[np.int64]) -> None:
     """Ask for where the group would have what is new to the agent."""
     agent = memory.agents[ahead[_AGENT]]
@@ -125,7 +125,7 @@ def _fetch_of_group(memory: Memory, ahead: NDArray[np.int64]) -> None:
             fetch_page(memory.pages, memory.groups[agent["parent"]], item)
 
 
-@inner
+@merged
 def look_ahead(
     memory: Memory,
     rows: NDArray[Any],

@@ -74,7 +74,7 @@ def _group_row(memory: Memory, settings: Any, key: np.uint64, parent: int) -> in
     return row
 
 
-@inner
+@merged
 def _new_agent(memory: Memory, settings: Any, event: Any) -> int:
     """Give a new agent its row, and its group and fleet theirs."""
     tenant, group = event["tenant"], event["group"]
@@ -104,7 +104,7 @@ def _few_buffers(memory: Memory) -> int:
     return DONE
 
 
-@inner
+@merged
 def _few_rows(memory: Memory, settings: Any, agent_row: int) -> int:
     """Return which rows an event could run out of, or `DONE`.
 
@@ -204,7 +204,7 @@ def end_session(memory: Memory, settings: Any, scratch: NDArray[np.float32], row
     give_row(memory.sessions, memory.vacant, int64(SESSIONS), row)
 
 
-@inner
+@merged
 def _open_session(memory: Memory, settings: Any, event: Any, key: np.uint64, agent_row: int) -> int:
     row = take_row(memory.sessions, memory.used, memory.vacant, int64(SESSIONS))
     session, agent = memory.sessions[row], memory.agents[agent_row]
@@ -232,7 +232,7 @@ def _redelivered(agent: Any, event: np.uint64) -> bool:
     return False
 
 
-@inner
+@merged
 def _session_row(memory: Memory, settings: Any, event: Any, agent_row: int) -> int:
     """Return the row of the event's session, opening one if need be."""
     key = session_key(event)
@@ -261,7 +261,7 @@ def end_idle(
     return _few_buffers(memory)
 
 
-@inner
+@merged
 def _own_idle(memory: Memory, settings: Any, event: Any) -> int:
     """Return the event's own session if it is idle behind one that late events kept awake, or 0."""
     row = find_row(memory.session_index, session_key(event))
@@ -270,13 +270,13 @@ def _own_idle(memory: Memory, settings: Any, event: Any) -> int:
     return 0
 
 
-@inner
+@merged
 def _is_unanswered(memory: Memory, settings: Any, event: Any, agent_row: int) -> bool:
     agent = memory.agents[agent_row]
     return must_ask(memory.asked, event, agent, memory.pages, settings, memory.window[0])
 
 
-@inner
+@merged
 def _observe_event(
     memory: Memory,
     settings: Any,

@@ -63,7 +63,7 @@ _SEVERAL = _NONE = np.uint64(0)
 _HIGH = np.uint64(56)
 
 
-@inner
+@merged
 def remember(
     memory: Memory,
     session: Any,
