@@ -14,9 +14,13 @@ from numpy.typing import NDArray
 from astray.compiled import compiled, int64
 from astray.events import Decoded, Lines
 from astray.events.ids import mix, pair_id, stable_id
+from astray.vector import fetch
 
 TOLD_SLOTS = 1 << 17
 """Places of the cache, a power of two: beyond so many agents in a window some are told twice."""
+
+_AHEAD = 8
+"""Events after which a place of the cache that is asked for is there."""
 
 SHOWN = np.dtype([("tenant", np.uint64), ("agent", np.uint64), ("action", np.uint64)])
 """An agent and an action, as ids that no tenant shares with another, nor agents with actions."""
@@ -86,6 +90,8 @@ def _untold(
     last = np.uint64(len(told) - 1)
     found = 0
     for place in range(len(order)):
+        if place + _AHEAD < len(order):
+            fetch(told, int64(events[order[place + _AHEAD]]["agent"] & last), int64(0))
         event = events[order[place]]
         agent, action = event["agent"], mix(mix(event["tenant"], event["action"]), _ACTION)
         if told[agent & last] != agent ^ stamp or told[action & last] != action ^ stamp:

@@ -39,23 +39,19 @@ class Names:
 
     def hear(self, memory: Memory, rows: NDArray[Any], lines: Sequence[bytes]) -> None:
         """Take what was reported (rows of `buffers.RECORD`) since this was called before."""
-        waiting: set[Named] | None = None
-        places = np.flatnonzero(rows["row"] >= _ENDED)  # what is rehearsed is nobody's
-        columns = (rows[name][places].tolist() for name in ("row", "session", "start_us"))
-        for place, row, session, start_us in zip(places.tolist(), *columns, strict=True):
-            if row == _ENDED and not self._lines:
-                continue
-            named = session, start_us
-            if row >= 0 and named not in self._lines:
+        live = np.flatnonzero(rows["row"] >= 0)  # what is rehearsed is nobody's
+        for named, place in zip(_named(rows, live), live.tolist(), strict=True):
+            if named not in self._lines:
                 line = lines[place]
                 is_long = len(line) > LINE_BYTES_MAX
-                self._lines[named] = _names_in(line, start_us) if is_long else line
-            elif row == _ENDED and named in self._lines:
-                if waiting is None:
-                    waiting = _waiting_of(memory, int(np.count_nonzero(rows["row"] == _ENDED)))
-                line = self._lines.pop(named)
-                if named in waiting:
-                    self._lines[named] = _names_in(line, named[1])
+                self._lines[named] = _names_in(line, named[1]) if is_long else line
+        ended = np.flatnonzero(rows["row"] == _ENDED)
+        gone = self._lines.keys() & _named(rows, ended) if self._lines else set()
+        waiting = _waiting_of(memory, len(ended)) if gone else set()
+        for named in gone:
+            line = self._lines.pop(named)
+            if named in waiting:
+                self._lines[named] = _names_in(line, named[1])
 
     def line_of(self, session: int, start_us: int) -> bytes:
         """Return a line that has the names of a session; empty where none is known."""
@@ -66,7 +62,7 @@ class Names:
         keys = np.array([session for session, _ in self._lines], np.uint64)
         staying: set[Named] = set()
         for rows in (memory.sessions, kept_rows(memory)):
-            staying |= _named(rows[np.isin(rows["key"], keys)])
+            staying |= _open(rows, np.flatnonzero(np.isin(rows["key"], keys)))
         self._lines = {named: line for named, line in self._lines.items() if named in staying}
 
     def dump(self) -> list[Any]:
@@ -81,12 +77,19 @@ class Names:
 def _waiting_of(memory: Memory, count: int) -> set[Named]:
     """Return those of the sessions kept last that have not been learnt like any other."""
     rows = kept_rows(memory)[-count:]
-    places = np.flatnonzero(rows["units"] < UNITS)
-    return _named(rows[places]) if len(places) else set()
+    return _open(rows, np.flatnonzero(rows["units"] < UNITS))
 
 
-def _named(rows: NDArray[Any]) -> set[Named]:
-    return set(zip(rows["key"].tolist(), rows["start_us"].tolist(), strict=True))
+def _open(rows: NDArray[Any], places: NDArray[np.intp]) -> set[Named]:
+    """Return which sessions these rows of the memory are."""
+    keys, started_us = rows["key"][places].tolist(), rows["start_us"][places].tolist()
+    return set(zip(keys, started_us, strict=True))
+
+
+def _named(rows: NDArray[Any], places: NDArray[np.intp]) -> list[Named]:
+    """Return which sessions these records are."""
+    keys, started_us = rows["session"][places].tolist(), rows["start_us"][places].tolist()
+    return list(zip(keys, started_us, strict=True))
 
 
 def _names_in(line: bytes, start_us: int) -> bytes:

@@ -213,7 +213,11 @@ class Assess(StatefulBatchLogic[Parcel[Part], tuple[str, Told], bytes | None]):
         if records.swarming is not None:
             yield from _swarming_by_tenant(records, records.swarming)
             return
-        buckets = records.rows["tenant"] % np.uint64(TENANT_KEYS)
+        tenants = records.rows["tenant"]
+        if len(tenants) and (tenants == tenants[0]).all():
+            yield tenant_key(int(tenants[0] % np.uint64(TENANT_KEYS))), records
+            return
+        buckets = tenants % np.uint64(TENANT_KEYS)
         for bucket in range(TENANT_KEYS) if not len(buckets) else np.unique(buckets).tolist():
             yield tenant_key(bucket), records.only(np.flatnonzero(buckets == bucket))
 
