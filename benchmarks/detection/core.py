@@ -139,8 +139,8 @@ def run(
         names(decoded)
         core.take(decoded)
     core.finish()
-    scored = [some for ruling in core.rulings for some in ruling.scored]
-    lines = [line for ruling in core.rulings for line in ruling.lines]
+    scored = [some for ruling in core.rulings for some in ruling.every[0]]
+    lines = [line for ruling in core.rulings for line in ruling.every[1]]
     sessions = session_scores(
         np.concatenate(scored) if scored else np.zeros(0, SCORED), lines, names
     )

@@ -30,6 +30,7 @@ from astray.decide.drift import Drift
 from astray.decide.floods import Floods
 from astray.decide.leaving import Left, left_of
 from astray.decide.limits import lowest_limits, possibly_beyond
+from astray.decide.newcomers import Newcomers, Wave
 from astray.decide.review import Review
 from astray.decide.rules import Candidate, Rules
 from astray.decide.silence import Silence
@@ -45,6 +46,7 @@ _BLINDNESS = "blindness:"
 _DETECTORS = "detectors:"
 _DRIFT = "drift:"
 _FLOODS = "floods:"
+_NEWCOMERS = "newcomers:"
 
 SCORED = np.dtype(
     [
@@ -57,6 +59,7 @@ SCORED = np.dtype(
         ("certified", np.bool_),  # n has been counted
         ("n", np.float64),
         ("score", np.float64),
+        ("together", np.int64),  # ranked as one of so many newcomers at once; 0: for itself
     ]
 )
 """A ranked session."""
@@ -68,7 +71,8 @@ class Ruling:
 
     `lines` has an element per row of `scored`: the bytes of the event it stood at. `silences`
     are those that have begun or ended, `reviews` what people are asked to look at, `left` the
-    sessions that have left quarantine.
+    sessions that have left quarantine. `again`, like `scored` but without lines, are sessions
+    that ended before and are ranked once more, as a wave of newcomers.
     """
 
     decisions: list[Decision] = field(default_factory=list)
@@ -77,6 +81,12 @@ class Ruling:
     silences: list[Silence] = field(default_factory=list)
     reviews: list[Review] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
+    again: list[NDArray[Any]] = field(default_factory=list)
+
+    @property
+    def every(self) -> tuple[list[NDArray[Any]], list[bytes]]:
+        """Return all that was ranked, and the lines."""
+        return [*self.scored, *self.again], [*self.lines, *[b""] * sum(map(len, self.again))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +117,7 @@ class Decider:
         self.blindness = Blindness(config)
         self.drift = Drift(config)
         self.floods = Floods(config)
+        self.newcomers = Newcomers(config)
         self.panel = Panel(config.detector, config.learning.suspicious_bits)
         self.audit: Callable[[Ranked], None] | None = None
         self._detectors = config.detector
@@ -141,6 +152,7 @@ class Decider:
             ruling.silences.extend(self.blindness.turn(self._window_us))
             ruling.reviews.extend(self.drift.turn(self._window_us))
             ruling.reviews.extend(self.floods.turn(self._window_us))
+            ruling.again.extend(map(_ranked_again, self.newcomers.turn(self._window_us)))
             self.panel.turn(self._window_us)
             still_open = self._open_sessions()
             for tenant, reference in self._references.items():
@@ -187,9 +199,10 @@ class Decider:
         n, counted, bits = reference.rank(rows, levels[real])
         scores, certified = _scores(n), _scores(counted)
         live = rows["row"] >= 0
-        ended = np.flatnonzero(~live)
-        self.panel.note(rows.take(ended), n[ended])
-        self.drift.note(rows.take(ended), n[ended])
+        over = rows.take(np.flatnonzero(~live))
+        self.panel.note(over, n[~live])
+        self.drift.note(over, n[~live])
+        self.newcomers.note(over)
         lines = [records.lines[place] for place in places.tolist()]
         worth = live & ((scores >= self.rules.floor_score) | possibly_beyond(rows, self._lowest))
         is_live, sessions = live.tolist(), rows["session"].tolist()
@@ -246,6 +259,7 @@ class Decider:
         others = (other for other in self._references if other != tenant)
         silent = min(others, key=lambda other: (self._used_us[other], other))
         del self._references[silent], self._used_us[silent]
+        self.newcomers.forget(silent)
 
     def reference_sessions(self) -> list[tuple[int, ...]]:
         """Return, tenant by tenant, the sessions it ranks against by age class of the agent.
@@ -261,6 +275,7 @@ class Decider:
         held = sum(int(records.rows.nbytes) for records in list(self._held))
         references = list(self._references.values())
         others = self.blindness.size_bytes + self.drift.size_bytes + self.floods.size_bytes
+        others += self.newcomers.size_bytes
         return held + others + sum(each.size_bytes for each in references)
 
     def dump(self) -> bytes:
@@ -278,6 +293,8 @@ class Decider:
         arrays |= {f"{_DRIFT}{name}": array for name, array in followed.items()}
         floods, usual = self.floods.dump()
         arrays |= {f"{_FLOODS}{name}": array for name, array in usual.items()}
+        newcomers, waiting_for = self.newcomers.dump()
+        arrays |= {f"{_NEWCOMERS}{name}": array for name, array in waiting_for.items()}
         detectors, learnt = self.panel.dump()
         arrays |= {f"{_DETECTORS}{name}": array for name, array in learnt.items()}
         meta = {
@@ -290,6 +307,7 @@ class Decider:
             "blindness": blindness,
             "drift": drift,
             "floods": floods,
+            "newcomers": newcomers,
         }
         if detectors:
             meta["detectors"] = detectors
@@ -318,6 +336,8 @@ class Decider:
         decider.drift.load(meta.get("drift", {}), followed)
         usual = {name.removeprefix(_FLOODS): arrays[name] for name in arrays}
         decider.floods.load(meta.get("floods", {}), usual)
+        waiting = {name.removeprefix(_NEWCOMERS): arrays[name] for name in arrays}
+        decider.newcomers.load(meta.get("newcomers", {}), waiting)
         learnt = {name.removeprefix(_DETECTORS): arrays[name] for name in arrays}
         decider.panel.load(meta.get("detectors", {}), learnt)
         return decider
@@ -343,6 +363,15 @@ def _place(records: Records) -> tuple[int, int]:
 
 def _scores(n: Counts) -> Counts:
     return np.minimum(20.0 * np.log10(n), _SCORE_MAX)
+
+
+def _ranked_again(wave: Wave) -> NDArray[Any]:
+    again = np.zeros(len(wave.sessions), SCORED)
+    for name in wave.sessions.dtype.names or ():
+        again[name] = wave.sessions[name]
+    again["certified"], again["n"], again["together"] = True, wave.n, wave.agents
+    again["score"] = _scores(again["n"])
+    return again
 
 
 def _scored(

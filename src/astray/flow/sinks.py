@@ -208,8 +208,9 @@ class Collector:
         told: list[Silence | Review] = [*ruling.silences, *ruling.reviews]
         for notice in told:
             self.notices.setdefault(notice.id, notice)
-        self._scored.extend(ruling.scored)
-        self.lines.extend(ruling.lines)
+        scored, lines = ruling.every
+        self._scored.extend(scored)
+        self.lines.extend(lines)
 
     @property
     def scored(self) -> NDArray[Any]:

@@ -267,7 +267,7 @@ class Decide(StatefulBatchLogic[Told, Ruling, bytes | None]):
     def on_batch(self, values: list[Told]) -> tuple[list[Ruling], bool]:
         """Decide about records; called by the engine."""
         ruling = self._decider.decide(records for told in values for records in told.content)
-        is_news = ruling.scored or ruling.silences or ruling.reviews or ruling.left
+        is_news = ruling.scored or ruling.again or ruling.silences or ruling.reviews or ruling.left
         return [ruling] if is_news else [], self.RETAIN
 
     def snapshot(self) -> bytes | None:

@@ -46,7 +46,7 @@ class Side:
             "n": session.n,
             "certified": session.certified,
             "bits": bits,
-            "evidence": [one.sentence for one in evidence[:_EVIDENCE_MAX]],
+            "evidence": [*session.wave, *(one.sentence for one in evidence[:_EVIDENCE_MAX])],
         }
 
 

@@ -133,7 +133,9 @@ def _reasons(result: Replay, sessions: Sequence[SessionScore]) -> dict[str, Any]
     if why is None:
         return {}
     bits = [why.bits(one.agent, one.session) for one in sessions]
-    told = [tuple(e.sentence for e in why.evidence(one.agent, one.session)) for one in sessions]
+    told = [
+        (*one.wave, *(e.sentence for e in why.evidence(one.agent, one.session))) for one in sessions
+    ]
     columns: dict[str, Any] = {
         f"bits_{name}": np.array([one[name] for one in bits], np.float64) for name in why.statistics
     }

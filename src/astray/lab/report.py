@@ -265,6 +265,7 @@ class Report:
         why = self.result.explanations
         found = why.evidence(session.agent, session.session) if why else ()
         told = [f"{one.share:.0%}: {one.sentence}" for one in found[:_EVIDENCE_MAX]]
+        told[:0] = session.wave
         return points(told or ["nothing about it was unusual"])
 
 

@@ -21,7 +21,8 @@ class SessionScore:
     """A session as it ended: its final score, and where it first reached each level.
 
     `steps` are the (time, n) at which it rose, for measuring delay, and `events_at` how many
-    events it had by then.
+    events it had by then. With `together` it has the score of a wave of so many newcomers, which
+    is known too late for a step.
     """
 
     session: str
@@ -35,8 +36,16 @@ class SessionScore:
         default_factory=lambda: {f"{level:.0f}": None for level in LEVELS}
     )
     steps: list[tuple[int, float]] = field(default_factory=list)
+    together: int = 0
     end_us: int = 0
     events_at: list[int] = field(default_factory=list)
+
+    @property
+    def wave(self) -> tuple[str, ...]:
+        """Return the reason of a score that is not the session's own, but a wave's it came with."""
+        if not self.together:
+            return ()
+        return (f"one of {self.together:,} agents, hardly seen before, that began at once",)
 
     def as_json(self) -> bytes:
         """Return the session as one line."""
@@ -85,9 +94,12 @@ def session_scores(
     """
     found: dict[tuple[int, str], SessionScore] = {}
     pieces: dict[tuple[int, int], int] = {}
-    columns = ("session", "agent", "start_us", "ts_us", "rows", "live", "certified", "n", "score")
+    columns = (
+        "session", "agent", "start_us", "ts_us", "rows", "live", "certified", "n", "score",
+        "together",
+    )  # fmt: skip
     for place, row in enumerate(zip(*(scored[name].tolist() for name in columns), strict=True)):
-        session, agent, start_us, ts_us, events, live, certified, n, score = row
+        session, agent, start_us, ts_us, events, live, certified, n, score, together = row
         agent_name, name = names.of(session, agent, start_us)
         known = found.get((agent, name))
         if known is None:
@@ -97,9 +109,10 @@ def session_scores(
         known.events += events - pieces.get((session, start_us), 0)
         pieces[session, start_us] = events
         if n > known.n:
-            known.n, known.score, known.certified = n, score, certified
-            known.steps.append((ts_us, n))
-            known.events_at.append(known.events)
+            known.n, known.score, known.certified, known.together = n, score, certified, together
+            if not together:
+                known.steps.append((ts_us, n))
+                known.events_at.append(known.events)
             if live and score >= LEVELS[0]:
                 _cross(known, score, lines[place])
     return sorted(found.values(), key=attrgetter("start_us", "agent", "session"))
