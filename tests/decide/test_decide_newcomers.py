@@ -70,6 +70,18 @@ def test_a_wave_is_ranked_as_one():
     assert second == (WEEK + 50, 100, (10 * (WEEK + 50) + 4 + 1) / (4 + 1))
 
 
+def test_a_wave_hides_no_other_of_its_day():
+    """Usual is what other days have seen: on the eighth there was one of seven."""
+    fleet = Fleet()
+    fleet.wait(6 * 24, agents=10)
+
+    for hours in (24, 4, 4, 4):
+        fleet.come(100)
+        fleet.wait(hours, agents=10)
+
+    assert [sessions for _, sessions, _ in fleet.waves] == [100] * 4
+
+
 def test_it_is_known_when_the_short_sessions_have_ended():
     """Who began in the last minute is part of it; who is still there an hour later is not."""
     fleet = grown()
@@ -181,6 +193,7 @@ def test_a_dump_goes_on_as_if_nothing_had_happened():
     other.newcomers.load(meta, arrays)
     other.hour, other.sessions, other.waves = fleet.hour, fleet.sessions, [*fleet.waves]
     for each in (fleet, other):
+        each.come(60, began=5)  # too late for the wave of their hour, before and after
         each.wait(4, agents=10)
 
     assert len(fleet.waves) == 2
