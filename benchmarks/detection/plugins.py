@@ -1,4 +1,4 @@
-"""What detectors of one's own are worth: the default configuration with some of river's beside it.
+"""What detectors of one's own are worth: the default configuration with some beside it.
 
 The ids are permanent. Nothing of a detector is tuned to a recording: its options are those of
 the README.
@@ -26,11 +26,13 @@ _MACHINE = {
     "features": ["events", "bytes", "seconds", "novelty_sum"],
     "per": "group",
 }
+_BURSTS = {"name": "bursts", "model": "midas-r", "features": ["agent", "group", "hour"]}
 DETECTORS: Mapping[str, list[Mapping[str, Any]]] = {
     WITHOUT: [],
     "half_space_trees": [_HALF_SPACE_TREES],
     "one_class_svm": [_MACHINE],
     "both": [_HALF_SPACE_TREES, _MACHINE],
+    "midas_r": [_BURSTS],
 }
 """Detectors by the permanent names of what is measured."""
 

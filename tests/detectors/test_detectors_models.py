@@ -6,7 +6,7 @@ import pytest
 
 from astray.config import load_config
 from astray.detectors import features
-from astray.detectors.features import DEFAULT, FEATURES
+from astray.detectors.features import DEFAULT, FEATURES, WHOSE
 from astray.detectors.models import check_detectors, features_for, model_of, warmup_of
 from astray.errors import ConfigError
 
@@ -99,7 +99,7 @@ def test_all_problems_of_all_detectors_are_told_at_once():
         {"name": "h", "model": "gone"},
     )
 
-    there = ", ".join(sorted(FEATURES))
+    there = ", ".join(sorted({*FEATURES, *WHOSE}))
     assert said == [
         f"detector.0.features: there is no byte; there are {there}",
         (
@@ -109,7 +109,7 @@ def test_all_problems_of_all_detectors_are_told_at_once():
         (
             "detector.1.model: nobodys: neither a class of river's, such as "
             "river.anomaly.HalfSpaceTrees, nor an entry point of the group astray.detectors; "
-            "there are echo, gone, lost, moody, mute, unheard, unkept"
+            "there are echo, gone, lost, midas-r, moody, mute, unheard, unkept"
         ),
         (
             "detector.2.options.trees: HalfSpaceTrees has no such option; "

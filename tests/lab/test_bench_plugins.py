@@ -17,7 +17,7 @@ def rows(**measured):
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_every_variant_can_be_made(name):
-    """Its detectors are river's, and nothing else differs from the default configuration."""
+    """There are such detectors, and nothing else differs from the default configuration."""
     config = config_with(name)
 
     check_detectors(config)

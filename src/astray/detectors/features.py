@@ -1,7 +1,8 @@
 """What a detector sees of a session: its totals and statistics as numbers from 0 to 1.
 
 Totals differ by orders of magnitude, so their logarithms are taken. Half-space trees ask for
-numbers from 0 to 1, and no other model minds them.
+numbers from 0 to 1, and no other model minds them. Whose a session is, and when, are numbers of
+another kind: they are for models that count by them, and nobody sees them unasked.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +18,9 @@ _BYTES_MOST = 2.0**40
 _SECONDS_MOST = 7 * 86_400.0
 _BITS_MOST = 64.0
 _US_PER_S = 1e6
+_US_PER_HOUR = 3_600_000_000
+_EXACT = np.uint64(11)
+"""So many bits of an id are left out, and the rest is exact as a float."""
 
 Column = NDArray[np.float64]
 
@@ -44,6 +48,14 @@ def _scaled(values: NDArray[Any], most: float) -> Column:
     return np.minimum(logs, 1.0)
 
 
+def _id(name: str) -> Callable[[NDArray[Any]], Column]:
+    return lambda rows: (rows[name] >> _EXACT).astype(np.float64)
+
+
+def _hour(rows: NDArray[Any]) -> Column:
+    return np.asarray(rows["ts_us"] // _US_PER_HOUR, np.float64)
+
+
 _BYTES = ("bytes", "largest")
 _OTHERS = (*range(FIRST_TOTAL), *range(RHYTHM, len(STATISTICS)))
 
@@ -59,6 +71,15 @@ FEATURES: dict[str, Callable[[NDArray[Any]], Column]] = {
 """By name: what a session adds up to (`layout.TOTALS`), how long it has lasted, which part of
 its events failed or was denied, and the other statistics."""
 
+WHOSE: dict[str, Callable[[NDArray[Any]], Column]] = {
+    "agent": _id("agent"),
+    "group": _id("group"),
+    "hour": _hour,
+}
+"""Ids that are as good as names, and the hour since 1970 that a session has come to."""
+
+_EVERY = FEATURES | WHOSE
+
 DEFAULT = (
     *TOTALS,
     "seconds",
@@ -72,10 +93,10 @@ DEFAULT = (
 
 def unknown_features(names: Iterable[str]) -> list[str]:
     """Return those names that are of no feature."""
-    return [name for name in names if name not in FEATURES]
+    return [name for name in names if name not in _EVERY]
 
 
 def features_of(rows: NDArray[Any], names: Sequence[str]) -> list[dict[str, float]]:
     """Return what a detector sees of each session (rows of `buffers.RECORD`)."""
-    columns = [FEATURES[name](rows).tolist() for name in names]
+    columns = [_EVERY[name](rows).tolist() for name in names]
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]

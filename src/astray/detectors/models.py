@@ -1,8 +1,8 @@
 """From a configured detector to a model, or to what is wrong with it.
 
 A model is a class of river's by its path, several of them one after another, or a class that
-another package offers under the entry points `astray.detectors`. river is imported only where
-one of its models is asked for: it takes a second.
+a package, astray among them, offers under the entry points `astray.detectors`. river is imported
+only where one of its models is asked for: it takes a second.
 """
 
 import difflib
@@ -15,14 +15,14 @@ from typing import Any, Protocol
 from astray.baseline.layout import CHANNELS, STATISTICS
 from astray.config import Config
 from astray.config_detectors import Detector
-from astray.detectors.features import DEFAULT, FEATURES, unknown_features
+from astray.detectors.features import DEFAULT, FEATURES, WHOSE, unknown_features
 from astray.errors import ConfigError
 
 GROUP = "astray.detectors"
 """The entry points under which other packages offer detectors."""
 
 _TAKEN = {*CHANNELS, *STATISTICS, "novelty", "other"}
-_RIVER = "river"
+_RIVER, _OWN = "river", "astray"
 _TRIALS = 3
 _BROKEN = (
     TypeError, ValueError, AttributeError, LookupError, ArithmeticError, AssertionError,
@@ -119,8 +119,8 @@ def _dist_of(path: str) -> str:
     if _is_rivers(path):
         return f"river {importlib.import_module(_RIVER).__version__}"
     found = _offered().get(path)
-    if found is None or found.dist is None:
-        return path
+    if found is None or found.dist is None or found.dist.name == _OWN:
+        return path  # what astray's own have learnt is of no version but their state's
     return f"{found.dist.name} {found.dist.version}"
 
 
@@ -139,7 +139,7 @@ def _problems_of(detector: Detector) -> list[str]:
         problems.append(f"name: {detector.name} is already something else in decisions")
     unknown = unknown_features(detector.features)
     if unknown:
-        there = ", ".join(sorted(FEATURES))
+        there = ", ".join(sorted({*FEATURES, *WHOSE}))
         problems.append(f"features: there is no {', '.join(unknown)}; there are {there}")
     classes = []
     for path in detector.model:

@@ -14,6 +14,7 @@ _CALLED = {
     "GaussianScorer": "a Gaussian scorer",
     "StandardAbsoluteDeviation": "a standard absolute deviation",
     "LODA": "LODA",
+    "midas-r": "MIDAS-R",
 }
 _MANY = "trees"
 _OVER = {"fleet": "the fleet's sessions", "group": "its group's sessions"}
