@@ -29,7 +29,9 @@ from astray.flow.steps import Context
 from harness import made_stream, report, timed
 from plain_flow import run_plain
 
-_AGENTS, _DAYS = 10_000, 0.5
+_AGENTS, _DAYS = 10_000, 2.0
+"""Some millions of events: what a run does once, as its tables grow, weighs what it does live."""
+
 _PLAIN_EVENTS = 20_000
 _PYTHON_EVENTS = 3_000
 _ALONE = "--alone"

@@ -10,9 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from confluent_kafka import Message
 
 from astray.events import Chunk, Decoded, Reason, Reject
+from astray.events.lines import count_lines
 
 _NO_EVENT = b"\0\n"
 _FRAME_BYTES = 5
@@ -64,7 +66,8 @@ def chunk_of(name: str, messages: Sequence[Message]) -> Chunk:
     values.append(b"")  # for the break at the end
     try:
         data = b"\n".join(values)
-        plain = data.count(b"\n") == count and all(map(bytes.strip, values[:count]))
+        lines = count_lines(np.frombuffer(data, np.uint8))
+        plain = lines == count and all(map(bytes.strip, values[:count]))
     except TypeError:  # a tombstone has no value
         plain = False
     if not plain:
