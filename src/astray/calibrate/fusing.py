@@ -1,12 +1,13 @@
 """What makes one number of a session's bits: a norm, or what self-made attacks have taught.
 
-An expert per kind of rehearsed attack tells such sessions from real ones (`trees`); the fused
-number is the soft maximum of their log odds and a little of their sum: strong where one kind
-is very likely, and where several are. A little of the norm of the bits goes on where trees,
-which know nothing beyond what they were taught, have nothing more to say, and a little of what
-the operator has named speaks for itself: no rehearsal knows what matters to people. It is learnt
-without a label, from the tenant's own stream, and says which kind a session looks like. Until
-there are enough sessions of both sorts it is the Euclidean norm of the bits.
+An expert per kind of rehearsed attack tells such sessions from real ones: the mean of the log
+odds of trees, which say "either" and "and" but know nothing beyond what they were taught
+(`trees`), and of slopes, which go on in the far tail (`slopes`). The fused number is the soft
+maximum of the experts' log odds and a little of their sum: strong where one kind is very
+likely, and where several are. A little of what the operator has named speaks for itself: no
+rehearsal knows what matters to people. It is learnt without a label, from the tenant's own
+stream, and says which kind a session looks like. Until there are enough sessions of both sorts
+it is the Euclidean norm of the bits.
 
 The sessions that an expert has learnt from look tamer to it than new ones do, and the rank
 among them would promise too much. So there are two sets of experts, each taught by one half
@@ -24,6 +25,7 @@ from astray.baseline.fusion import NAMED, WEIGHT, fuse
 from astray.baseline.layout import STATISTICS
 from astray.baseline.rehearsal import KINDS
 from astray.calibrate.ended import Folds, Quantised
+from astray.calibrate.slopes import SIDES, fitted, odds_on, shares_on
 from astray.calibrate.trees import (
     LEAVES,
     NODES,
@@ -55,29 +57,30 @@ twice as many, or so many more."""
 _REAL_MAX = 3000
 _FOREIGN_MAX = 600
 _SUM_SHARE = 0.1
-_NORM_SHARE = 0.1
 _NAMED_SHARE = 0.1
 
 Bits = NDArray[np.float32]
 
 
 class Experts(NamedTuple):
-    """Trees by half, kind of attack and place; `taught_at` is 0 where there are none yet.
+    """Trees and slopes by half, kind of attack and place.
 
-    It is the number of sessions that there had been when they were taught.
+    `taught_at` is the number of sessions that there had been when they were taught; 0: never.
     """
 
     taught_at: NDArray[np.int64]
     splits: NDArray[np.int32]
     values: NDArray[np.float64]
+    slopes: NDArray[np.float64]
 
     @classmethod
-    def none(cls) -> Self:
-        """Return experts that know nothing."""
+    def none(cls, statistics: int = 0) -> Self:
+        """Return experts that know nothing, with room for so many statistics."""
         return cls(
             np.zeros(1, np.int64),
             np.full((FOLDS, len(KINDS), TREES, NODES), -1, np.int32),
             np.zeros((FOLDS, len(KINDS), TREES, NODES + LEAVES)),
+            np.zeros((FOLDS, len(KINDS), statistics + 1, SIDES)),
         )
 
     @property
@@ -101,18 +104,20 @@ def teach(
     `folds` tells the half of every real session, `kinds` the kind of every attack, `sessions`
     how many there have ever been.
     """
-    experts = Experts.none()
+    experts = Experts.none(real.shape[1])
     seen, seen_foreign = binned(real), binned(foreign)
     for fold in range(FOLDS):
-        others = seen[folds != fold][-_REAL_MAX:]
+        others = np.flatnonzero(folds != fold)[-_REAL_MAX:]
         if len(others) < REAL_MIN:
             return Experts.none()
         for kind in range(len(KINDS)):
-            attacks = seen_foreign[kinds == kind][-_FOREIGN_MAX:]
+            attacks = np.flatnonzero(kinds == kind)[-_FOREIGN_MAX:]
             if len(attacks) >= FOREIGN_MIN:
-                both = np.ascontiguousarray(np.concatenate((attacks, others)))
+                both = np.concatenate((seen_foreign[attacks], seen[others]))
                 splits, values = grown(both, len(attacks))
                 experts.splits[fold, kind], experts.values[fold, kind] = splits, values
+                told = np.concatenate((foreign[attacks], real[others]))
+                experts.slopes[fold, kind] = fitted(told, len(attacks))
                 experts.taught_at[0] = sessions
     return experts
 
@@ -135,6 +140,7 @@ def fuse_all(
     folds: Folds,
     masks: NDArray[np.uint8],
     leaves: NDArray[np.float64],
+    slopes: NDArray[np.float64],
     bits: NDArray[np.float32],
     seen: Binned,
     open_: NDArray[np.uint8],
@@ -150,16 +156,17 @@ def fuse_all(
         for statistic in range(len(bits)):
             bits[statistic] = table[statistic, levels[row, statistic]]
             seen[statistic] = bin_of(bits[statistic])
-        norm = fuse(bits)
-        fused[row] = norm
-        if len(masks) > 0:
+        if len(masks) == 0:
+            fused[row] = fuse(bits)
+        else:
             fold = int64(folds[row])
             sieve(seen, masks[fold], open_)
             total = 0.0
             for kind in range(len(odds)):
-                odds[kind] = odds_in(open_, leaves[fold, kind], kind * leaves.shape[2])
+                of_trees = odds_in(open_, leaves[fold, kind], kind * leaves.shape[2])
+                odds[kind] = (of_trees + odds_on(bits, slopes[fold, kind])) / 2.0
                 total += odds[kind]
-            fused[row] = _soft_maximum(odds) + _SUM_SHARE * total + _NORM_SHARE * norm
+            fused[row] = _soft_maximum(odds) + _SUM_SHARE * total
             for statistic in NAMED:
                 fused[row] += _NAMED_SHARE * float64(bits[statistic])
 
@@ -186,8 +193,9 @@ class Fusion:
         fused, odds = np.zeros(len(levels)), np.zeros(len(KINDS))
         width = levels.shape[1]
         fuse_all(
-            levels, table, folds, self._masks, self._leaves, np.empty(width, np.float32),
-            np.empty(width, np.uint8), np.empty(len(KINDS) * TREES, np.uint8), odds, fused,
+            levels, table, folds, self._masks, self._leaves, self.experts.slopes,
+            np.empty(width, np.float32), np.empty(width, np.uint8),
+            np.empty(len(KINDS) * TREES, np.uint8), odds, fused,
         )  # fmt: skip
         return fused, odds
 
@@ -225,7 +233,8 @@ def _shares(
         for kind in range(len(KINDS)):
             of_kind = np.zeros(len(bits))
             explain(seen, experts.splits[fold, kind], experts.values[fold, kind], of_kind)
-            told += (likeness[kind] + _SUM_SHARE) * of_kind
+            of_kind += shares_on(bits, experts.slopes[fold, kind])
+            told += (likeness[kind] + _SUM_SHARE) * of_kind / 2.0
         told[list(NAMED)] += _NAMED_SHARE * bits[list(NAMED)]
         told = np.maximum(told, 0.0)
         parts = told if told.sum() > 0.0 else parts
