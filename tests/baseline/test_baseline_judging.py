@@ -9,7 +9,13 @@ from astray.baseline.buffers import KEPT_USED, N_JUDGED, N_RELEASED, N_UNKEPT, N
 from astray.baseline.judgement import Judgement, Said
 from astray.baseline.keeping import kept_rows
 from astray.baseline.kept import KEPT_OF_AGENT_MAX
-from astray.baseline.layout import FIRST_TOTAL, NOVELTY_LARGEST, NOVELTY_SUM, TOTALS
+from astray.baseline.layout import (
+    FIRST_TOTAL,
+    NOVELTY_LARGEST,
+    NOVELTY_SUM,
+    TOTALS,
+)
+from astray.baseline.learning import SUSPICIOUS_UNITS
 from astray.baseline.pages import WAYS
 from astray.baseline.rehearsal import AGREED_ROW, EXPIRED_ROW, RESTORED_ROW, STRUCK_ROW
 from astray.events import Event, parse_line
@@ -93,13 +99,25 @@ def _own(shard, agent="bot"):
     """Return the baseline of an agent, and what its table has, item by item."""
     memory = shard.memory
     (row,) = memory.agents[memory.agents["key"] == np.uint64(_key(agent))]
-    pages = memory.pages[row["run"] : row["run"] + (1 << int(row["run_bits"]))]
-    used = pages["item"] != 0
-    items = dict(zip(pages["item"][used].tolist(), pages["weight"][used].tolist(), strict=True))
     numbers = {
         name: row[name].copy() for name in ("draws", "news", "mass", "totals", "mean", "square")
     }
-    return items, numbers
+    return _items(shard, row), numbers
+
+
+def _items(shard, row):
+    """Return what the items of a table weigh."""
+    pages = shard.memory.pages[row["run"] : row["run"] + (1 << int(row["run_bits"]))]
+    used = pages["item"] != 0
+    return dict(zip(pages["item"][used].tolist(), pages["weight"][used].tolist(), strict=True))
+
+
+def _news_that_peers_know(shard):
+    """Return how many of the items that the first agent alone has shown its group knows."""
+    (agent,) = shard.memory.agents[shard.memory.agents["key"] == np.uint64(_key())]
+    known = _items(shard, shard.memory.groups[agent["parent"]])
+    news = set(_own(shard)[0]) - set(_own(shard, "peer")[0])
+    return sum(known.get(item, 0.0) > 0.0 for item in news)
 
 
 def _assert_same_baseline(one, other):
@@ -117,6 +135,21 @@ def test_an_odd_session_is_kept_out_and_kept():
     assert int(kept["units"]) == 0
     assert int(kept["agent"]) == _key()
     assert _novelty(shard, _odd(_BEGUN + 3, session="again")) > 20.0
+
+
+def test_what_is_odd_becomes_known_to_its_agent_before_its_peers():
+    """Odd sessions make it usual for their agent; only one that is odd no more tells its peers."""
+    shard = _begun(small_config(learning={"suspicious_bits": 2.0, "quarantine_score": 120.0}))
+    odd, told = [], []
+    for day in range(_BEGUN + 1, _BEGUN + 16):
+        odd.append(int(np.count_nonzero(_kept(shard)["units"] == SUSPICIOUS_UNITS)))
+        told.append(_news_that_peers_know(shard) > 0)
+        feed(shard, [_odd(day, session=f"odd-{day}"), _usual(day + 1, "peer")])
+
+    first = told.index(True)
+
+    assert odd[: first - 1] == list(range(1, first))
+    assert odd[first] == odd[first - 1] >= 3
 
 
 def test_a_false_positive_is_new_no_more():

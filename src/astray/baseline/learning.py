@@ -1,8 +1,9 @@
 """The end of a session: it is ranked, reported, and learnt if it looks clean.
 
-Observations are held back until here. An odd session teaches little, a very odd one
-nothing; all of them are ranked against, because a reference that leaves the odd ones out
-makes every next session look odder.
+Observations are held back until here. An odd session teaches its agent little and makes nothing
+known to its peers, else who is hijacked first would make the attacker usual for all others; a
+very odd one teaches nothing. All of them are ranked against, because a reference that leaves
+the odd ones out makes every next session look odder.
 """
 
 import math
@@ -35,7 +36,7 @@ from astray.baseline.ranking import Ranks, Tally, fused_bin
 from astray.compiled import float64, inner, int64
 
 SUSPICIOUS_UNITS = 3
-"""What a suspicious session teaches: three such make an item known."""
+"""What a suspicious session teaches: three such make an item known to its agent."""
 
 NEWS_MAX = 3
 """New items of one session that count towards a rate of novelty: a flood cannot buy calm."""
@@ -143,8 +144,10 @@ def _learn_items(
         channel = note_at(pages, leaf)
         place = add(pages, agent, item, settings["agent_bits_max"], math.inf)
         set_weight(pages, place, weight_at(pages, place) + weight)
-        known = units if note_at(pages, place) != day else 0
-        set_note(pages, place, day)
+        known = 0
+        if units == UNITS and note_at(pages, place) != day:
+            known = units
+            set_note(pages, place, day)
         mass = 0
         if has_mass(channel):
             mass = units
