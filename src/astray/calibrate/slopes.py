@@ -37,8 +37,8 @@ def fitted(bits: NDArray[np.float32], foreign: int) -> Slopes:
     width = parts.shape[1]
     slopes = np.zeros(width + SIDES)
     _fit(
-        starts, places, parts[of_row, places], foreign, slopes, np.empty((width + 1, width + 1)),
-        np.empty(width + 1), np.empty(width + 1),
+        starts, np.ascontiguousarray(places), parts[of_row, places], foreign, slopes,
+        np.empty((width + 1, width + 1)), np.empty(width + 1), np.empty(width + 1),
     )  # fmt: skip
     return slopes.reshape(-1, SIDES)
 
