@@ -40,7 +40,7 @@ CONFIG = load_config(
     }
 )
 OPTIONS = SimulationOptions(
-    agents=16, days=2.0, seed=4, attacks={"enumeration": 3, "exfiltration": 3}
+    agents=16, days=2.0, seed=5, attacks={"enumeration": 3, "exfiltration": 3}
 )
 
 Scores = dict[str, tuple[float, float]]
