@@ -1,9 +1,13 @@
 """The results as a card that people read."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from detection.targets import MISS
+
+_TRIED = Path(__file__).with_name("tried.md")
+"""What was tried for the targets that are missed."""
 
 _SESSIONS_MIN = 10
 """Attacked sessions below which a share says nothing."""
@@ -53,6 +57,8 @@ def _origin(document: Mapping[str, Any], rows: int, missed: int) -> str:
 def _sections(results: Mapping[str, Any]) -> Iterable[str]:
     if results["absent"]:
         yield f"\nNot there, so not measured: {', '.join(results['absent'])}."
+    yield ""
+    yield _TRIED.read_text(encoding="utf-8").rstrip()
     yield f"\n## By kind of attack, from {_SESSIONS_MIN} sessions on\n"
     yield from _attacks(results["sets"])
     for title, name in (
