@@ -20,7 +20,7 @@ def advise(address: int, size: int) -> None:
     """Ask for large pages in a piece of memory that nobody has written yet."""
     first = -(-address // PAGE_BYTES) * PAGE_BYTES
     length = (address + size - first) // PAGE_BYTES * PAGE_BYTES
-    if length > 0 and sys.platform.startswith("linux"):
+    if length > 0:
         ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(length), _MADV_HUGEPAGE)
 
 
@@ -28,9 +28,10 @@ def zeros(rows: int, dtype: DTypeLike) -> NDArray[np.generic]:
     """Return so many rows of zeros; what is never written of a large array takes no memory."""
     wanted = np.dtype(dtype)
     size = rows * wanted.itemsize
-    if size < PAGE_BYTES:
+    if size < PAGE_BYTES or not sys.platform.startswith("linux"):
         return np.zeros(rows, wanted)
-    room = mmap.mmap(-1, size + PAGE_BYTES)
+    # Private: what might be shared is kept by another part of the kernel, in small pages.
+    room = mmap.mmap(-1, size + PAGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     found = np.frombuffer(room, np.uint8)
     address = found.ctypes.data
     advise(address, size + PAGE_BYTES)

@@ -250,7 +250,7 @@ def test_a_flood_of_resources_from_one_agent_is_bounded_and_its_own(tmp_path):
               resources=(f"unheard-of-{at}",), group="fleet")
         for at in range(10_000)
     ]  # fmt: skip
-    config = "[default_policy]\nalert = { score = 20.0 }\n[events]\nshards = 1\n"
+    config = "[default_policy]\nalert = { score = 10.0 }\n[events]\nshards = 1\n"
     found = {}
     for name, stream in (("calm", peers), ("flooded", [*peers[:1000], *flood, *peers[1000:]])):
         folder = tmp_path / name
