@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from astray.calibrate.slopes import KNEE, fitted, odds_on, shares_on
+from astray.calibrate.slopes import KNEE, add_odds, by_kind, fitted, shares_on
 from astray.compiled import compiled
 
 WIDTH, FOREIGN = 6, 150
@@ -37,14 +37,15 @@ def slopes():
 @compiled
 def _odds(bits, slopes, odds):
     for row in range(len(bits)):
-        odds[row] = odds_on(bits[row], slopes)
+        add_odds(bits[row], slopes, odds[row])
 
 
 def odds_of(bits, slopes):
-    """Return the log odds of sessions."""
-    odds = np.zeros(len(bits))
-    _odds(bits, slopes, odds)
-    return odds
+    """Return the log odds of sessions, which other kinds beside do not change."""
+    odds = np.full((len(bits), 3), np.nan)
+    _odds(bits, by_kind(np.stack((slopes / 2.0, slopes, slopes * 2.0))), odds)
+    np.testing.assert_allclose(odds[:, 2], 4.0 * odds[:, 0], rtol=1e-9, atol=1e-9)
+    return odds[:, 1]
 
 
 def loss(slopes, bits, foreign):

@@ -25,7 +25,7 @@ from astray.baseline.fusion import NAMED, WEIGHT, fuse
 from astray.baseline.layout import STATISTICS
 from astray.baseline.rehearsal import KINDS
 from astray.calibrate.ended import Folds, Quantised
-from astray.calibrate.slopes import SIDES, fitted, odds_on, shares_on
+from astray.calibrate.slopes import SIDES, add_odds, by_kind, fitted, shares_on
 from astray.calibrate.trees import (
     LEAVES,
     NODES,
@@ -161,10 +161,11 @@ def fuse_all(
         else:
             fold = int64(folds[row])
             sieve(seen, masks[fold], open_)
+            add_odds(bits, slopes[fold], odds)
             total = 0.0
             for kind in range(len(odds)):
                 of_trees = odds_in(open_, leaves[fold, kind], kind * leaves.shape[2])
-                odds[kind] = (of_trees + odds_on(bits, slopes[fold, kind])) / 2.0
+                odds[kind] = (of_trees + odds[kind]) / 2.0
                 total += odds[kind]
             fused[row] = _soft_maximum(odds) + _SUM_SHARE * total
             for statistic in NAMED:
@@ -178,6 +179,7 @@ class Fusion:
         self.experts = experts
         self._masks = np.zeros((0, 0, 0, 0), np.uint8)
         self._leaves = np.zeros((0, 0, 0, 0))
+        self._slopes = np.stack([by_kind(of_fold) for of_fold in experts.slopes])
         if experts.are_taught:
             by_fold = experts.splits.reshape(FOLDS, -1, NODES)
             self._masks = np.stack([masks_of(splits, statistics) for splits in by_fold])
@@ -193,7 +195,7 @@ class Fusion:
         fused, odds = np.zeros(len(levels)), np.zeros(len(KINDS))
         width = levels.shape[1]
         fuse_all(
-            levels, table, folds, self._masks, self._leaves, self.experts.slopes,
+            levels, table, folds, self._masks, self._leaves, self._slopes,
             np.empty(width, np.float32), np.empty(width, np.uint8),
             np.empty(len(KINDS) * TREES, np.uint8), odds, fused,
         )  # fmt: skip

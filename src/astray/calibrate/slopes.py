@@ -37,7 +37,7 @@ def fitted(bits: NDArray[np.float32], foreign: int) -> Slopes:
     width = parts.shape[1]
     slopes = np.zeros(width + SIDES)
     _fit(
-        starts, np.ascontiguousarray(places), parts[of_row, places], foreign, slopes,
+        starts, places.astype(np.uint64), parts[of_row, places], foreign, slopes,
         np.empty((width + 1, width + 1)), np.empty(width + 1), np.empty(width + 1),
     )  # fmt: skip
     return slopes.reshape(-1, SIDES)
@@ -46,7 +46,7 @@ def fitted(bits: NDArray[np.float32], foreign: int) -> Slopes:
 @compiled
 def _fit(
     starts: NDArray[np.int64],
-    places: NDArray[np.int64],
+    places: NDArray[np.uint64],
     parts: NDArray[np.float64],
     foreign: int,
     slopes: NDArray[np.float64],
@@ -56,7 +56,8 @@ def _fit(
 ) -> None:
     """Fit the slopes; both kinds weigh the same, and what is in no session stays without one.
 
-    A session's `parts` that are not 0 begin at its place in `starts`; `places` tells of what.
+    A session's `parts` that are not 0 begin at its place in `starts`; `places` tells of what,
+    without a sign: a negative index would count from the end, at a price.
     """
     for _ in range(_STEPS):
         _look(starts, places, parts, foreign, slopes, curvature, gradient)
@@ -70,7 +71,7 @@ def _fit(
 @inner
 def _look(
     starts: NDArray[np.int64],
-    places: NDArray[np.int64],
+    places: NDArray[np.uint64],
     parts: NDArray[np.float64],
     foreign: int,
     slopes: NDArray[np.float64],
@@ -99,8 +100,9 @@ def _look(
             place, part = places[at], parts[at]
             gradient[place] += pull * part
             curvature[last, place] += bend * part
+            with_all = curvature[place]
             for other in range(starts[row], at + 1):
-                curvature[place, places[other]] += bend * part * parts[other]
+                with_all[places[other]] += bend * part * parts[other]
 
 
 @inner
@@ -122,16 +124,25 @@ def _descend(
         step[place] = wanted if place == last else max(wanted, -slopes[place])
 
 
+def by_kind(slopes: Slopes) -> NDArray[np.float64]:
+    """Return the slopes of several kinds, the first axis, with the kinds last, for `add_odds`."""
+    return np.ascontiguousarray(np.moveaxis(slopes, 0, -1))
+
+
 @inner
-def odds_on(bits: NDArray[np.float32], slopes: Slopes) -> float:
-    """Return the log odds of a session with these bits."""
-    odds = slopes[len(bits), 0]
+def add_odds(
+    bits: NDArray[np.float32], slopes: NDArray[np.float64], odds: NDArray[np.float64]
+) -> None:
+    """Write the log odds of a session with these bits, kind by kind; see `by_kind`."""
+    for kind in range(len(odds)):
+        odds[kind] = slopes[len(bits), 0, kind]
     for statistic in range(len(bits)):
         if bits[statistic] > 0.0:
             below = min(float64(bits[statistic]), KNEE)
-            odds += slopes[statistic, 0] * below
-            odds += slopes[statistic, 1] * (float64(bits[statistic]) - below)
-    return odds
+            beyond = float64(bits[statistic]) - below
+            for kind in range(len(odds)):  # side by side: vector instructions
+                odds[kind] += slopes[statistic, 0, kind] * below
+                odds[kind] += slopes[statistic, 1, kind] * beyond
 
 
 def shares_on(bits: NDArray[np.float32], slopes: Slopes) -> NDArray[np.float64]:
