@@ -31,7 +31,9 @@ from astray.flow.steps import Context
 from harness import made_stream, report, timed
 from installation import any_broker, fill, topic_of
 
-_AGENTS, _DAYS = 1000, 6.0
+_AGENTS, _DAYS = 1000, 18.0
+"""Some millions of events: what is learnt once in a fleet's first days weighs what it does live."""
+
 _PARTITIONS = (1, 4)
 _AT_ONCE = 10_000
 _GOAL = "from a topic to decisions at least 0.5 of consume() and orjson.loads alone"
