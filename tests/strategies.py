@@ -5,7 +5,7 @@ import json
 from hypothesis import strategies as st
 
 from astray.events import Event, encode_event
-from astray.events.schema import COUNT_MAX, KINDS, OUTCOMES
+from astray.events.schema import COUNT_MAX, DEPTH_MAX, KINDS, OUTCOMES
 
 NOW_US = 1_795_312_800_000_000
 """The wall clock of the tests: 2026-11-22T02:00:00Z."""
@@ -29,6 +29,7 @@ def events(draw, agents=names):
         target_agent=draw(optional_names),
         bytes=draw(st.integers(0, COUNT_MAX)),
         count=draw(st.integers(0, COUNT_MAX)),
+        delegation_depth=draw(st.integers(0, DEPTH_MAX)),
         tenant=draw(optional_names),
         group=draw(optional_names),
         kind=draw(st.sampled_from(KINDS)),
@@ -62,6 +63,7 @@ _FIELDS = [
     "kind",
     "event_id",
     "session_end",
+    "delegation_depth",
     "attrs",
     "unknown",
 ]

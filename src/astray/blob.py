@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from astray.errors import StateError
 from astray.joining import joined
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 _MAGIC = b"astray\x00S"
 _FRAME = struct.Struct("<8sII")
 _CRC = struct.Struct("<I")

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from astray.baseline.layout import BYTES, EVENTS, STATISTICS
+from astray.baseline.layout import BYTES, CALLEES, DEPTH, EVENTS, NOVELTY_CONTEXT, STATISTICS
 from astray.baseline.rehearsal import (
     BURST,
+    DELEGATION,
     ENUMERATION,
     EXFILTRATION,
     FIRST_ROW,
@@ -25,7 +26,7 @@ _CONFIG = small_config(reference={"rehearsals": 4})
 _NEWS = STATISTICS.index("new_items")
 
 
-def fleet(agents=4, days=12, tenants=("",)):
+def fleet(agents=4, days=12, tenants=("",), *, delegating=True):
     """Return sessions of agents that each do things of their own, in one group per tenant."""
     return [
         Event(
@@ -37,6 +38,7 @@ def fleet(agents=4, days=12, tenants=("",)):
             action=f"{tenant}-{number}-do-{step}",
             resources=(f"{tenant}-{number}-thing-{step}",),
             source=f"{tenant}-{number}-here",
+            target_agent=f"{tenant}-helper" if step == 2 and delegating else "",
             bytes=1000,
             session_end=step == 3,
         )
@@ -94,6 +96,30 @@ def test_some_injections_keep_the_length(played):
     assert max(lengths) > 4.0
 
 
+def test_a_delegation_calls_more_agents_or_is_in_a_longer_chain(played):
+    """New ones, or known ones, or the chain: an expert must not learn that there have to be all."""
+    attacks = played[DELEGATION]
+    called, depth = attacks["total"][:, CALLEES], attacks["total"][:, DEPTH]
+    is_deeper, is_known = depth > 0, attacks["total"][:, EVENTS] == 4.0
+
+    assert (called[~is_deeper] > 4).all()
+    assert (called[is_deeper] == 1).all()
+    assert {1.0, 4.0} <= set(depth[is_deeper].tolist()) <= {1.0, 2.0, 3.0, 4.0}
+    assert is_known[is_deeper].all()
+    assert (attacks["statistic"][is_known, NOVELTY_CONTEXT] < 8.0).all()
+    assert (attacks["statistic"][~is_known, NOVELTY_CONTEXT] > 8.0).all()
+    assert all(0.15 < np.mean(way) < 0.5 for way in (is_deeper, is_known & ~is_deeper, ~is_known))
+
+
+def test_where_nobody_calls_anybody_it_is_not_rehearsed():
+    """Every attack is of a kind that could be one of this fleet's."""
+    rows = rows_of(feed(new_shard(_CONFIG), fleet(delegating=False)))
+
+    kinds = set(rows["row"][rows["row"] <= FIRST_ROW].tolist())
+
+    assert kinds == {FIRST_ROW - kind for kind in range(len(KINDS)) if kind != DELEGATION}
+
+
 def test_an_exfiltration_differs_in_bytes_alone(played):
     """What it does and touches is what the session did."""
     attacks = played[EXFILTRATION]
@@ -123,7 +149,7 @@ def test_a_tenant_never_meets_another_ones_things():
 
     kinds = set((FIRST_ROW - rows["row"][rows["row"] <= FIRST_ROW]).tolist())
 
-    assert kinds == {NEW, ENUMERATION, EXFILTRATION, BURST}
+    assert kinds == {NEW, ENUMERATION, EXFILTRATION, BURST, DELEGATION}
 
 
 def test_the_same_events_make_the_same_attacks():

@@ -34,17 +34,17 @@ def n_of(reference, *detected):
 
 
 def test_a_column_is_ranked_like_a_statistic():
-    """Four of nine past sessions reach it; and its bits are the last.
+    """Two of nine past sessions reach it; and its bits are the last.
 
-    The past are ranked with whom they would have without the newcomer: a fifth is its equal.
+    The past are ranked with whom they would have without the newcomer: a third is its equal.
     """
     reference = reference_of([[level] for level in range(9)])
 
-    n, counted, bits = reference.rank(ended_rows([0.0]), levels_of([5]))
+    n, counted, bits = reference.rank(ended_rows([0.0]), levels_of([7]))
 
-    assert n.tolist() == counted.tolist() == [pytest.approx(10 / 6)]
+    assert n.tolist() == counted.tolist() == [pytest.approx(10 / 4)]
     assert bits[0, :WIDTH].tolist() == [0.0] * WIDTH
-    assert bits[0, WIDTH] == pytest.approx(np.log2(10 / 5))
+    assert bits[0, WIDTH] == pytest.approx(np.log2(10 / 3))
     assert n_of(reference, [4000]) == [5.0]
 
 

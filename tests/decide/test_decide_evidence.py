@@ -121,6 +121,8 @@ NOTHING = {"expected": 0.0, "spread": 0.0}
         ("burst", 1.0, NOTHING, "bot had up to 1 event within 10 s; none in 99 of 100 sessions"),
         ("new_items", 20, EXPECTED, "bot met 20 things that were new to it in this session; usually about 4, and fewer than 15 in 99 of 100 sessions"),
         ("new_items", 1, NOTHING, "bot met 1 thing that was new to it in this session; none in 99 of 100 sessions"),
+        ("callees", 31, EXPECTED, "bot called 31 agents in this session; usually about 4, and fewer than 15 in 99 of 100 sessions"),
+        ("depth", 5, NOTHING, "bot acted in this session at the end of a chain of 5 agents; none in 99 of 100 sessions"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip

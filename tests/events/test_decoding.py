@@ -90,7 +90,7 @@ def test_plain_lines_never_need_the_parser():
         "ts": 1_795_000_000.123, "event_id": "e-1", "agent": "größe", "session": "s", "action": "b",
         "group": "g", "kind": "bot", "outcome": "denied", "source": "10.0.0.1", "principal": "p",
         "target_agent": "t", "tenant": "u", "bytes": 12, "count": 2, "resources": ["x", "y"],
-        "session_end": True, "attrs": {"deep": [{"er": 1.5}]},
+        "session_end": True, "delegation_depth": 3, "attrs": {"deep": [{"er": 1.5}]},
     }  # fmt: skip
     lines = [
         orjson.dumps(record),

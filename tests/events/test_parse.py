@@ -98,6 +98,14 @@ def test_limits_are_inclusive():
     assert isinstance(event, Event)
 
 
+@pytest.mark.parametrize(
+    ("given", "depth"), [(None, 0), (3, 3), (255, 255), (256, 255), (2**53, 255)]
+)
+def test_a_chain_is_as_deep_as_can_be_told_apart(given, depth):
+    """Whatever is deeper than the deepest counts as that."""
+    assert _parse(delegation_depth=given).delegation_depth == depth
+
+
 def test_a_byte_order_mark_is_no_part_of_the_line():
     """Files written on Windows begin with one."""
     assert parse_line(b"\xef\xbb\xbf" + orjson.dumps(_MINIMAL), NOW_US) == _parse()

@@ -117,6 +117,36 @@ def test_a_noisy_agent_is_not_punished_for_being_seen_in_mid_window(offset_s):
     assert odd_share(found, "noisy") <= 0.05  # it varies more than anybody
 
 
+def orchestrated(hour, callees, depth=1, known=20):
+    """Return a session of an agent that hands work on to so many others, all of them known to it."""
+    events = session("orchestrator", hour, 20, delegation_depth=depth)
+    return [
+        dataclasses.replace(event, target_agent=f"worker-{(hour * 7 + place) % known}")
+        if 0 < place <= callees
+        else event
+        for place, event in enumerate(events)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("callees", "depth"), [(18, 1), (2, 6)], ids=["far more at once", "a longer chain"]
+)
+def test_an_agent_that_delegates_as_it_never_did_is_caught(callees, depth):
+    """It calls agents it knows: not whom it calls is odd, but how many, or for how many."""
+    generator = random.Random(6)
+    usual = [
+        event
+        for hour in range(400)
+        for event in orchestrated(hour, generator.randint(1, 3), generator.randint(0, 1))
+    ]
+    odd = orchestrated(400, callees, depth)
+
+    found = ranked(peers(401), usual, odd)
+
+    assert n_of(found, odd) == max(found.values()) >= 2 * ODD
+    assert odd_share(found, "orchestrator") <= 0.03
+
+
 def test_one_agents_size_does_not_alarm_another():
     """Beside a peer that moves a million times as much, nobody's own sessions look odd."""
     giant = [

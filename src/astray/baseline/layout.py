@@ -32,8 +32,14 @@ LEVELS = ("agent", "group", "fleet")
 """Who has never seen an item that is new."""
 
 # ---- totals: what a session adds up -------------------------------------------------------
-TOTALS = ("events", "bytes", "largest", "failures", "denials", "burst", "new_items")
-EVENTS, BYTES, LARGEST, FAILURES, DENIALS, BURST, NEW_ITEMS = range(len(TOTALS))
+TOTALS = (
+    "events", "bytes", "largest", "failures", "denials", "burst", "new_items", "callees", "depth",
+)  # fmt: skip
+(
+    EVENTS, BYTES, LARGEST, FAILURES, DENIALS, BURST, NEW_ITEMS, CALLEES, DEPTH,
+) = range(len(TOTALS))  # fmt: skip
+"""The last two are of delegation: how many different agents it called, and how many had passed
+on what it was asked for."""
 
 # ---- statistics: numbers of a session that never fall while it runs -----------------------
 STATISTICS = (
@@ -140,6 +146,7 @@ ATOM = np.dtype(
     [
         ("action", np.uint64),
         ("source", np.uint64),
+        ("callee", np.uint64),
         ("resource", np.uint64, ATOM_RESOURCES),
         ("pattern", np.uint64, ATOM_RESOURCES),
         ("place", np.uint64, ATOM_RESOURCES),
@@ -149,6 +156,9 @@ ATOM = np.dtype(
         ("resource_count", np.int32),
         ("outcome", np.int32),
         ("is_sensitive", np.int32),
+        ("depth", np.int32),
+        ("called", np.int32),  # so many agents that it knows, besides
+        ("spare", np.int32),
     ]
 )
 """An event as it is played again."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from astray.baseline.buffers import EVIDENCE_USED
 from astray.baseline.granting import LISTED, UNLISTED
 from astray.baseline.items import add_items
-from astray.baseline.layout import ATOM_RESOURCES, ATOMS_MAX
+from astray.baseline.layout import ATOM_RESOURCES, ATOMS_MAX, CALLEE
 from astray.baseline.marking import add_permission, add_sensitive
 from astray.baseline.pages import Pages
 from astray.baseline.ranking import Ranks
@@ -35,13 +35,17 @@ KINDS = (
     "enumeration",
     "exfiltration",
     "burst",
+    "delegation",
 )
 """Kinds of attacks: another agent's events spliced into a session; another agent's session
 under this one's name; own actions on another's resources; resources and actions nobody has
 seen; one action on one new resource after another; much larger transfers; the same far more
-often."""
+often; one agent called after another, or a longer chain of them. The last is rehearsed where
+agents call each other at all."""
 
-INJECTED, STOLEN, FOREIGN, NEW, ENUMERATION, EXFILTRATION, BURST = range(len(KINDS))
+(
+    INJECTED, STOLEN, FOREIGN, NEW, ENUMERATION, EXFILTRATION, BURST, DELEGATION,
+) = range(len(KINDS))  # fmt: skip
 
 FIRST_ROW = -2
 """A record's row tells the kind: this for the first, one less for each further one."""
@@ -62,6 +66,8 @@ _ENUMERATED_MIN, _ENUMERATED_MORE = 8.0, 32.0
 _ENUMERATED_GAP_US = 200_000
 _LARGER_BITS_MIN, _LARGER_BITS_MORE = 2.0, 8.0
 _MORE_OFTEN_MIN, _MORE_OFTEN_MORE = 2.0, 6.0
+_CALLED_MIN, _CALLED_MORE = 4.0, 28.0
+_DEEPER_MAX = 4
 _TOUCHED_MIN = 0.3
 _UNLIKE, _ELSEWHERE = 0.7, 0.85
 _UNLIKE_MORE = 0.5
@@ -88,10 +94,13 @@ def keep_atom(
     atom = script["atoms"][used]
     atom["action"] = event["action"]
     atom["source"] = event["source"]
+    atom["callee"] = event["callee"]
     atom["bytes"] = event["bytes"]
     atom["count"] = event["count"]
     atom["outcome"] = event["outcome"]
     atom["is_sensitive"] = is_sensitive
+    atom["depth"] = event["depth"]
+    atom["called"] = 0
     atom["gap_us"] = max(event["ts_us"] - last_us, 0)
     count = min(int64(event["resource_count"]), int64(ATOM_RESOURCES))
     atom["resource_count"] = count
@@ -268,6 +277,31 @@ def _hammer(script: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
 
 
 @inner
+def _delegate(script: Any, seed: np.uint64, plan: NDArray[Any]) -> int:
+    """Call one new agent after another, or many known ones, or be at the end of a longer chain.
+
+    One of the three alone, so that nobody learns that there have to be all of them.
+    """
+    own = int64(script["atoms_used"])
+    used = _copied(script["atoms"], int64(0), own, plan, int64(0))
+    at = int64(draw(seed, int64(4)) * own)
+    called = int64(_CALLED_MIN + draw(seed, int64(2)) * _CALLED_MORE)
+    way = int64(draw(seed, int64(3)) * 3.0)
+    if way == 0:
+        for place in range(used):
+            plan[place]["depth"] += 1 + int64(draw(seed, int64(2)) * _DEEPER_MAX)
+    elif way == 1:
+        plan[at]["called"] = called
+    else:
+        for number in range(called):
+            plan[used] = script["atoms"][at]
+            plan[used]["gap_us"] = _ENUMERATED_GAP_US
+            plan[used]["callee"] = mix(seed, np.uint64(3000 + number))
+            used += 1
+    return used
+
+
+@inner
 def plan_attack(script: Any, donor: Any, kind: int, seed: np.uint64, plan: NDArray[Any]) -> int:
     """Write the events of an attack on what a session did into `plan`; return how many they are."""
     if kind == INJECTED:
@@ -282,6 +316,8 @@ def plan_attack(script: Any, donor: Any, kind: int, seed: np.uint64, plan: NDArr
         return _enumerate(script, seed, plan)
     if kind == EXFILTRATION:
         return _exfiltrate(script, seed, plan)
+    if kind == DELEGATION:
+        return _delegate(script, seed, plan)
     return _hammer(script, seed, plan)
 
 
@@ -305,6 +341,8 @@ def play(
     event["ts_us"] = pseudo["last_us"] + atom["gap_us"]
     event["action"] = atom["action"]
     event["source"] = atom["source"]
+    event["callee"] = atom["callee"]
+    event["depth"] = atom["depth"]
     event["resource_count"] = atom["resource_count"]
     event["outcome"] = atom["outcome"]
     event["bytes"] = int64(float64(atom["bytes"]))
@@ -319,6 +357,7 @@ def play(
         counters, int64(0),
     )  # fmt: skip
     counters[EVIDENCE_USED] = used  # nobody is told
+    pseudo["items"][CALLEE] += atom["called"]
     if settings["sensitive"] > 0 and atom["is_sensitive"] > 0:
         add_sensitive(pseudo, bits, evidence, counters, int64(used))
     if of_action > 0.0 and settings["grants"] > 0:

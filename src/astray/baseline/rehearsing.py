@@ -21,6 +21,7 @@ from astray.baseline.buffers import (
 from astray.baseline.layout import (
     ACTION,
     ATOMS_MAX,
+    CALLEE,
     DORMANCY,
     PAIR,
     PATTERN,
@@ -32,6 +33,7 @@ from astray.baseline.layout import (
 from astray.baseline.memory import SCRIPTS, Memory
 from astray.baseline.pages import Pages, fetch_page, fingerprint, release
 from astray.baseline.rehearsal import (
+    DELEGATION,
     FIRST_ROW,
     FOREIGN,
     KINDS,
@@ -134,6 +136,7 @@ def _fetch_atom(pages: Pages, atom: Any, agent: Any, group: Any, fleet: Any) -> 
     action, resource, pattern = atom["action"], atom["resource"][0], atom["pattern"][0]
     items = (
         (ACTION, action),
+        (CALLEE, atom["callee"]),
         (RESOURCE, resource),
         (PAIR, mix(action, resource)),
         (PATTERN, pattern),
@@ -194,9 +197,11 @@ def rehearse(memory: Memory, settings: Any, session: Any, agent: Any, group: Any
     script = memory.scripts[session["script"]]
     seed = _content(session, script)
     _keep_donor(memory, session, script, agent, seed)
-    first = int64(draw(seed, int64(11)) * len(KINDS))
+    fleet = memory.groups[group["parent"]]
+    kinds = len(KINDS) if fleet["draws"][CALLEE] > 0.0 else DELEGATION
+    first = int64(draw(seed, int64(11)) * kinds)
     for turn in range(settings["rehearsals"]):
-        kind = (first + turn) % len(KINDS)
+        kind = (first + turn) % kinds
         own = mix(seed, np.uint64(turn + 1))
         used = int64(counters[DONORS_USED])
         donor = donor_of(memory.donors, used, session, agent["key"], group["key"], own)

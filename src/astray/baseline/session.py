@@ -17,8 +17,11 @@ from astray.baseline.items import likeness, weight_of
 from astray.baseline.layout import (
     BURST,
     BYTES,
+    CALLEE,
+    CALLEES,
     COMPARED_CHANNELS,
     DENIALS,
+    DEPTH,
     EVENTS,
     FAILURES,
     FIRST_TOTAL,
@@ -85,6 +88,8 @@ def add_totals(session: Any, event: Any) -> None:
     for channel in range(PATTERN):
         new_items += session["items_new"][channel]
     total[NEW_ITEMS] = new_items
+    total[CALLEES] = session["items"][CALLEE]
+    total[DEPTH] = max(total[DEPTH], float64(event["depth"]))
     session["rows"] += 1
     session["last_us"] = max(session["last_us"], ts_us)
 

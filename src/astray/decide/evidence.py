@@ -17,8 +17,10 @@ from astray.baseline.layout import (
     BURST,
     BYTES,
     CALLEE,
+    CALLEES,
     CHANNELS,
     DENIALS,
+    DEPTH,
     EVENTS,
     FAILURES,
     FIRST_TOTAL,
@@ -106,6 +108,8 @@ _COUNTS = {
     DENIALS: ("denial", "denials"),
     BURST: ("event", "events"),
     NEW_ITEMS: ("thing that was new to it", "things that were new to it"),
+    CALLEES: ("agent", "agents"),
+    DEPTH: ("agent", "agents"),
 }
 _HAD = {
     EVENTS: "had {} in this session",
@@ -115,6 +119,8 @@ _HAD = {
     DENIALS: "had {} in this session",
     BURST: "had up to {} within 10 s",
     NEW_ITEMS: "met {} in this session",
+    CALLEES: "called {} in this session",
+    DEPTH: "acted in this session at the end of a chain of {}",
 }
 """What a session added up to."""
 

@@ -85,5 +85,18 @@ LIKENESSES = {
         ),
         ("ASI08 Cascading Failures",),
     ),
+    "delegation": Likeness(
+        "a spreading to other agents",
+        (
+            _atlas("AML.T0103", "Deploy AI Agent"),
+            _atlas("AML.T0108", "AI Agent"),
+            _attack("T1071.001", "Application Layer Protocol: Web Protocols"),
+        ),
+        (
+            "ASI07 Insecure Inter-Agent Communication",
+            "ASI10 Rogue Agents",
+            "NHI9 NHI Reuse",
+        ),
+    ),
 }
 """By the kind of rehearsal (`baseline.rehearsal.KINDS`)."""

@@ -34,7 +34,7 @@ EVENT = np.dtype(
         ("kind", np.uint8),  # index into schema.KINDS
         ("outcome", np.uint8),  # index into schema.OUTCOMES
         ("session_end", np.uint8),
-        ("spare", np.uint8),
+        ("depth", np.uint8),  # of delegation
     ]
 )
 

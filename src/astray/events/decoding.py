@@ -156,6 +156,7 @@ def rows_of(events: Sequence[Event], resource_first: int = 0) -> tuple[Rows, NDA
     rows["ts_us"] = [event.ts_us for event in events]
     rows["bytes"] = [event.bytes for event in events]
     rows["count"] = [event.count for event in events]
+    rows["depth"] = [event.delegation_depth for event in events]
     rows["kind"] = [KINDS.index(event.kind) for event in events]
     rows["outcome"] = [OUTCOMES.index(event.outcome) for event in events]
     rows["session_end"] = [event.session_end for event in events]

@@ -13,10 +13,10 @@ from astray.events.ids import load8, load_few
 KEYS = (
     "ts", "agent", "action", "session", "group", "tenant", "source", "principal",
     "target_agent", "event_id", "resource", "resources", "outcome", "kind", "bytes", "count",
-    "session_end",
+    "session_end", "delegation_depth",
 )  # fmt: skip
 TS, AGENT, ACTION, SESSION, GROUP, TENANT, SOURCE, PRINCIPAL, CALLEE, EVENT = range(10)
-RESOURCE, RESOURCES, OUTCOME, KIND, BYTES, COUNT, SESSION_END = range(10, 17)
+RESOURCE, RESOURCES, OUTCOME, KIND, BYTES, COUNT, SESSION_END, DEPTH = range(10, 18)
 UNKNOWN = len(KEYS)
 
 _WORD = 8

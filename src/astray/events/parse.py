@@ -13,6 +13,7 @@ import orjson
 from astray.events import clock
 from astray.events.schema import (
     COUNT_MAX,
+    DEPTH_MAX,
     EVENT_BYTES_MAX,
     FUTURE_US_MAX,
     KINDS,
@@ -94,6 +95,7 @@ def event_of(record: Mapping[str, Any], now_us: int) -> Event:
         kind=_choice(record, "kind", KINDS),
         bytes=_number(record, "bytes", 0),
         count=_number(record, "count", 1),
+        delegation_depth=min(_number(record, "delegation_depth", 0), DEPTH_MAX),
         session_end=_flag(record, "session_end"),
         **texts,
     )
@@ -190,6 +192,8 @@ def encode_event(event: Event) -> bytes:
         record["bytes"] = event.bytes
     if event.count != 1:
         record["count"] = event.count
+    if event.delegation_depth:
+        record["delegation_depth"] = event.delegation_depth
     if event.session_end:
         record["session_end"] = True
     return orjson.dumps(record)

@@ -23,6 +23,7 @@ from astray.events.keys import field_of
 from astray.events.places import describe
 from astray.events.schema import (
     COUNT_MAX,
+    DEPTH_MAX,
     EVENT_BYTES_MAX,
     KINDS,
     OUTCOMES,
@@ -401,15 +402,18 @@ def _number_field(data: Bytes, at: int, event: Row, field: int) -> int:
     if field == keys.TS:
         event["ts_us"] = _epoch_us(data, at, end)
         return end if event["ts_us"] >= 0 else _UNSURE
-    if (field != keys.BYTES and field != keys.COUNT) or end - at > _DIGITS_MAX:
+    is_number = field == keys.BYTES or field == keys.COUNT or field == keys.DEPTH
+    if not is_number or end - at > _DIGITS_MAX:
         return _UNSURE
     value = _digits(data, at, end)
     if _digits_end(data, at) != end or value > COUNT_MAX:
         return _UNSURE
     if field == keys.BYTES:
         event["bytes"] = value
-    else:
+    elif field == keys.COUNT:
         event["count"] = value
+    else:
+        event["depth"] = min(value, DEPTH_MAX)
     return end
 
 

@@ -9,6 +9,9 @@ EVENT_BYTES_MAX = 256 * 1024
 COUNT_MAX = 2**53
 """Largest `bytes` or `count`: beyond it, JSON readers disagree about the number."""
 
+DEPTH_MAX = 255
+"""Largest delegation depth that is told apart: whatever is deeper counts as this."""
+
 FUTURE_US_MAX = 24 * 3600 * 1_000_000
 """How far ahead of the clock an event may lie before it is refused."""
 
@@ -60,6 +63,7 @@ class Event:
     target_agent: str = ""
     bytes: int = 0
     count: int = 1
+    delegation_depth: int = 0
     tenant: str = ""
     group: str = ""
     kind: str = "unknown"

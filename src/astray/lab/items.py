@@ -34,6 +34,7 @@ _LEARNT_MIN = 2
 _KEYS = (
     "ts", "agent", "action", "session", "resource", "resources", "outcome", "source", "principal",
     "target_agent", "bytes", "count", "tenant", "group", "kind", "event_id", "session_end",
+    "delegation_depth",
 )  # fmt: skip
 
 
