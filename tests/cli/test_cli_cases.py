@@ -173,7 +173,7 @@ def test_refusals_are_sentences(tmp_path):
         "astray: case_x: not the id of a case, like case_6e68c33234525943",
         "astray: --note: at most 1024 bytes",
         "astray: --who: a name",
-        "astray: --scope, --ttl: only for a false_positive",
+        "astray: --scope, --ttl: only for a false_positive or a benign_change",
         "astray: --ttl: a time span like P30D, of ten years at most, not P1Y",
     ]
     assert complaints(no_text) == [

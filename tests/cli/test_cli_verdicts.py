@@ -73,6 +73,7 @@ def test_verdicts_that_are_not_there_are_a_sentence(folder, command):
     ("arguments", "follows"),
     [
         (("false_positive",), "new to the agent any more, until this is undone"),
+        (("benign_change",), "new to the agent any more, until this is undone"),
         (("false_positive", "--ttl", "P7D"), "new to the agent any more, until P7D are over"),
         (("false_positive", "--scope", "group"), "new to any of its group any more, until this"),
         (("true_positive",), "what was learnt from the session is taken back"),

@@ -37,7 +37,7 @@ verdicts = st.one_of(
     st.builds(
         Verdict,
         **shared,
-        said=st.just(Said.FALSE_POSITIVE),
+        said=st.sampled_from([Said.FALSE_POSITIVE, Said.BENIGN_CHANGE]),
         scope=st.sampled_from(Scope),
         ttl_s=st.none() | st.integers(1, TTL_MAX_S),
     ),
@@ -101,14 +101,17 @@ def test_different_verdicts_have_different_ids(one: Verdict, other: Verdict) -> 
         ({"ts": "1960-01-01T00:00:00Z"}, "ts is not a time"),
         (
             {"verdict_id": 3},
-            "verdict_id is none of 1 (false positive), 2 (true positive), 99 (undo)",
+            "verdict_id is none of 1 (False Positive), 2 (True Positive), 5 (Benign), 99 (Undo)",
         ),
         (
             {"verdict_id": True},
-            "verdict_id is none of 1 (false positive), 2 (true positive), 99 (undo)",
+            "verdict_id is none of 1 (False Positive), 2 (True Positive), 5 (Benign), 99 (Undo)",
         ),
-        ({"verdict_id": 2}, "scope and ttl are of false positives only"),
-        ({"verdict_id": 2, "scope": ...}, "scope and ttl are of false positives only"),
+        ({"verdict_id": 2}, "scope and ttl are of false positives and benign changes only"),
+        (
+            {"verdict_id": 2, "scope": ...},
+            "scope and ttl are of false positives and benign changes only",
+        ),
         ({"scope": "fleet"}, "scope is neither agent nor group"),
         ({"scope": ["agent"]}, "scope is neither a text nor null"),
         ({"ttl": 30}, "ttl is neither a text nor null"),

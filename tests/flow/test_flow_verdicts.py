@@ -120,10 +120,11 @@ def _written(tmp_path, name, events):
     return file
 
 
-def test_a_run_hears_of_verdicts_and_a_replay_repeats_them(tmp_path, store):
+@pytest.mark.parametrize("said", [Said.FALSE_POSITIVE, Said.BENIGN_CHANGE])
+def test_a_run_hears_of_verdicts_and_a_replay_repeats_them(tmp_path, store, said):
     """What is excused is calm when it comes again; a replay with the verdicts says the same."""
     _run(tmp_path, _written(tmp_path, "1.jsonl", PAST), store)
-    assert store.judge(_excused(), 0.0) is Outcome.DONE
+    assert store.judge(_excused(said=said), 0.0) is Outcome.DONE
 
     first, counters = _run(tmp_path, _written(tmp_path, "2.jsonl", LATER[:1]), store)
     scores, _ = _run(tmp_path, _written(tmp_path, "3.jsonl", LATER[1:]), store)

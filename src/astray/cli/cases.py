@@ -129,28 +129,29 @@ def verdict(
     case: CaseId,
     said: Annotated[
         Said,
-        typer.Argument(metavar="VERDICT", help="true_positive, false_positive, or undo."),
+        typer.Argument(metavar="VERDICT", help=", ".join(Said)),
     ],
     who: Who,
     note: Note = "",
     scope: Annotated[
-        Scope | None, typer.Option(help="Of a false positive: whose behaviour this is to be.")
+        Scope | None, typer.Option(help="Of what is excused: whose behaviour this is to be.")
     ] = None,
     ttl: Annotated[
-        str | None, typer.Option(metavar="P30D", help="Of a false positive: for how long.")
+        str | None, typer.Option(metavar="P30D", help="Of what is excused: for how long.")
     ] = None,
     config: ConfigFile = None,
     store: StoreUrl = None,
 ) -> None:
     """Say what a case was, or take back what was said; baselines follow while a run is on.
 
-    A false positive: what was new in the session becomes part of the agent's baseline (or is
-    excused for its whole group), stays so until --ttl is over or for good, and then fades as
-    all does. A true positive: what was learnt from the session is taken back. A run hears of it
-    within seconds and gives it effect at the next turn of a window of the stream's time.
+    A false positive, or a benign change: what was new in the session becomes part of the agent's
+    baseline (or is excused for its whole group), stays so until --ttl is over or for good, and
+    then fades as all does. A true positive: what was learnt from the session is taken back. A run
+    hears of it within seconds and gives it effect at the next turn of a window of the stream's
+    time.
     """
     ttl_s = _ttl_s(said, scope, ttl, _problems(case, who=who, note=note))
-    if said is Said.FALSE_POSITIVE:
+    if said.excuses:
         scope = scope or Scope.AGENT
     configured = _configured(config, store)
     with _writing(configured) as opened:
@@ -177,8 +178,8 @@ def _follows(given: Verdict, config: Config) -> str:
 
 def _ttl_s(said: Said, scope: Scope | None, ttl: str | None, problems: list[str]) -> int | None:
     """Return the seconds of a verdict's time span; raises with all that cannot be."""
-    if said is not Said.FALSE_POSITIVE and (scope, ttl) != (None, None):
-        problems.append("--scope, --ttl: only for a false_positive")
+    if not said.excuses and (scope, ttl) != (None, None):
+        problems.append("--scope, --ttl: only for a false_positive or a benign_change")
     ttl_s = None if ttl is None else ttl_of(ttl)
     if ttl is not None and ttl_s is None:
         problems.append(f"--ttl: a time span like P30D, of ten years at most, not {ttl}")

@@ -80,7 +80,7 @@ def _judgement(verdict: Verdict, record: Mapping[str, Any], at_us: int | None) -
 
 
 def _effect(verdict: Verdict) -> Effect:
-    if verdict.said is Said.FALSE_POSITIVE:
+    if verdict.said.excuses:
         return Effect.PEERS_EXCUSED if verdict.scope is Scope.GROUP else Effect.EXCUSED
     return Effect.UNDONE if verdict.said is Said.UNDO else Effect.CONFIRMED
 

@@ -31,15 +31,25 @@ CASE_ID: Final = re.compile(r"case_[0-9a-f]{16}")
 
 
 class Said(StrEnum):
-    """What is said of a case; an undoing takes back what was said before."""
+    """What is said of a case; an undoing takes back what was said before.
+
+    A benign change was rightly told, as it is odd, and is to be normal from now on: a release, a
+    new role. Baselines take it as a false positive; whoever counts false alarms does not.
+    """
 
     TRUE_POSITIVE = "true_positive"
     FALSE_POSITIVE = "false_positive"
+    BENIGN_CHANGE = "benign_change"
     UNDO = "undo"
+
+    @property
+    def excuses(self) -> bool:
+        """Return whether what was new in the session is to be new no more."""
+        return self in (Said.FALSE_POSITIVE, Said.BENIGN_CHANGE)
 
 
 class Scope(StrEnum):
-    """Whose behaviour a false positive is to be: the agent's, or that of its whole group."""
+    """Whose behaviour is excused: the agent's, or that of its whole group."""
 
     AGENT = "agent"
     GROUP = "group"
@@ -48,6 +58,7 @@ class Scope(StrEnum):
 _OCSF: Final = {
     Said.FALSE_POSITIVE: (1, "False Positive"),
     Said.TRUE_POSITIVE: (2, "True Positive"),
+    Said.BENIGN_CHANGE: (5, "Benign"),
     Said.UNDO: (99, "Undo"),
 }
 
@@ -56,7 +67,7 @@ _OCSF: Final = {
 class Verdict:
     """A verdict about a case; equal ids are the same verdict.
 
-    Only a false positive has a scope, and may have an end (`ttl_s`, seconds from `ts_us` on).
+    Only what excuses has a scope, and may have an end (`ttl_s`, seconds from `ts_us` on).
     Only an undoing has `undoes`: the id of the verdict that it takes back.
     """
 
@@ -153,9 +164,10 @@ def _problem(record: Mapping[str, Any]) -> str:
     said = _said(record.get("verdict_id"))
     scope, ttl = record.get("scope"), record.get("ttl")
     if said is None:
-        return "verdict_id is none of 1 (false positive), 2 (true positive), 99 (undo)"
-    if said is not Said.FALSE_POSITIVE and (scope is not None or ttl is not None):
-        return "scope and ttl are of false positives only"
+        known = ", ".join(f"{number} ({name})" for number, name in _OCSF.values())
+        return f"verdict_id is none of {known}"
+    if not said.excuses and (scope is not None or ttl is not None):
+        return "scope and ttl are of false positives and benign changes only"
     if scope is not None and scope not in list(Scope):
         return "scope is neither agent nor group"
     if ttl is not None and ttl_of(ttl) is None:
@@ -169,7 +181,7 @@ def _verdict(record: Mapping[str, Any]) -> Verdict:
     said = _said(record["verdict_id"])
     assert said is not None  # noqa: S101 - it has been looked at before
     ttl, scope = record.get("ttl"), record.get("scope")
-    if said is Said.FALSE_POSITIVE:
+    if said.excuses:
         scope = scope or Scope.AGENT
     return Verdict(
         case=record["alert_id"],

@@ -223,7 +223,7 @@ def _is_to_come(verdict: Verdict | None, now_s: float) -> bool:
     """Return whether a verdict has an end that is still to come; without an end it never does."""
     if verdict is None:
         return True
-    if verdict.said is not Said.FALSE_POSITIVE:
+    if not verdict.said.excuses:
         return False
     return verdict.ttl_s is None or verdict.ts_us / _MICROS + verdict.ttl_s > now_s
 
