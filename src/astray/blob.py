@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from astray.errors import StateError
 from astray.joining import joined
 
-SCHEMA_VERSION = 9
+SCHEMA_VERSION, OLDEST_VERSION = 9, 8
+"""The version of what is written, and the oldest that is read; whoever unpacks upgrades it."""
+
 _MAGIC = b"astray\x00S"
 _FRAME = struct.Struct("<8sII")
 _CRC = struct.Struct("<I")
@@ -41,12 +43,12 @@ def _bytes_of(array: NDArray[Any]) -> memoryview:
 
 
 def unpack(blob: bytes, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Return what `pack` was given; arrays are writable copies.
+    """Return what `pack` was given, in whichever version; arrays are writable copies.
 
     Raises
     ------
     StateError
-        The bytes are damaged, of another kind, or of another schema version.
+        The bytes are damaged, of another kind, or of a schema version that is not read.
     """
     header, at = _header(blob, kind)
     arrays: dict[str, NDArray[Any]] = {}
@@ -62,10 +64,9 @@ def _header(blob: bytes, kind: str) -> tuple[dict[str, Any], int]:
     if len(blob) < _FRAME.size + _CRC.size or not blob.startswith(_MAGIC):
         raise StateError(f"the {kind} state is not astray's: it does not begin as it should")
     _, version, header_size = _FRAME.unpack_from(blob)
-    if version != SCHEMA_VERSION:
-        raise StateError(
-            f"the {kind} state has schema version {version}; this astray reads {SCHEMA_VERSION}"
-        )
+    if not OLDEST_VERSION <= version <= SCHEMA_VERSION:
+        read = f"this astray reads {OLDEST_VERSION} to {SCHEMA_VERSION}"
+        raise StateError(f"the {kind} state has schema version {version}; {read}")
     checked = memoryview(blob)[: -_CRC.size]
     if _crc([checked]) != blob[-_CRC.size :]:
         raise StateError(f"the {kind} state is damaged: its checksum does not match")

@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from astray.blob import SCHEMA_VERSION
+from astray.blob import OLDEST_VERSION, SCHEMA_VERSION
 from astray.config import load_config
 from astray.errors import RecoveryError
 from astray.flow.recovery import open_recovery
@@ -68,6 +68,12 @@ def test_a_crash_before_the_database_was_made_is_mended(tmp_path):
             f"schema_version is 99 there and {SCHEMA_VERSION} here",
             id="schema version",
         ),
+        pytest.param(
+            "schema_version",
+            OLDEST_VERSION - 1,
+            f"schema_version is {OLDEST_VERSION - 1} there and {SCHEMA_VERSION} here",
+            id="schema version too old",
+        ),
         pytest.param("flow", "other", "flow is 'other' there and 'astray' here", id="flow"),
         pytest.param(
             "steps", ["read"], "steps is ['read'] there and ['read', 'decode'", id="steps"
@@ -88,6 +94,18 @@ def test_the_state_of_another_address_is_refused(name, there, sentence, tmp_path
     assert str(caught.value).startswith(
         f"{tmp_path}: holds the state of another configuration: {sentence}"
     )
+
+
+def test_the_state_of_an_older_version_is_marked_as_todays(tmp_path):
+    """It is read and written anew, so the astray that wrote it must not take it for its own."""
+    opened(tmp_path)
+    mark = tmp_path / "astray.json"
+    written = orjson.loads(mark.read_bytes())
+    mark.write_bytes(orjson.dumps({**written, "schema_version": OLDEST_VERSION}))
+
+    opened(tmp_path)
+
+    assert orjson.loads(mark.read_bytes()) == written
 
 
 def test_all_differences_are_said_at_once(tmp_path):

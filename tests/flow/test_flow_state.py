@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from astray.baseline.settings import shard_settings
 from astray.baseline.shard import Shard
-from astray.blob import SCHEMA_VERSION
+from astray.blob import OLDEST_VERSION, SCHEMA_VERSION
 from astray.config import load_config
 from astray.decide.decider import Decider
 from astray.decide.limits import lowest_limits
@@ -344,13 +344,14 @@ def test_a_damaged_file_is_refused(tmp_path):
     export_state(kept_in(tmp_path / "old"), tmp_path / "file")
     data = (tmp_path / "file").read_bytes()
     body = 20  # after the frame: magic, version, checksum, size of the header
+    read = f"{OLDEST_VERSION} to {SCHEMA_VERSION}"
     versioned = data[:8] + (SCHEMA_VERSION + 1).to_bytes(4, sys.byteorder) + data[12:]
     cases = {
         data[:body] + b"?" + data[body + 1 :]: "is damaged: its checksum does not match",
         data[:-1]: "is damaged: its checksum does not match",
         b"text": "is not astray's: it does not begin as it should",
         SHARD: "expected recovery state, found shard state",
-        versioned: f"has schema version {SCHEMA_VERSION + 1}; this astray reads {SCHEMA_VERSION}",
+        versioned: f"has schema version {SCHEMA_VERSION + 1}; this astray reads {read}",
     }
 
     for content, reason in cases.items():

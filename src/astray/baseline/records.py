@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astray.baseline.activity import Shown
+from astray.baseline.buffers import RECORD
 from astray.baseline.swarms import Swarming
+from astray.baseline.upgrading import upgraded
 
 
 class Finding(NamedTuple):
@@ -107,7 +109,7 @@ class Records:
         open_sessions = [
             OpenSessions(tenant, tuple(by_age)) for tenant, by_age in dumped["open_sessions"]
         ]
-        window_us = dumped["window_us"]
+        window_us, rows = dumped["window_us"], upgraded(rows, RECORD)
         return cls(
             dumped["shard"], window_us, rows, lines, findings, open_sessions=tuple(open_sessions)
         )

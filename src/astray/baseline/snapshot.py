@@ -17,6 +17,7 @@ from astray.baseline.kept import KEPT
 from astray.baseline.memory import AGENTS, GROUPS, SCRIPTS, SESSIONS, Memory, longer
 from astray.baseline.pages import used_pages
 from astray.baseline.turn import summed
+from astray.baseline.upgrading import upgraded_shard
 from astray.baseline.waiting import Waiting
 
 _KIND = "shard"
@@ -89,6 +90,7 @@ def load(data: bytes) -> Loaded:
     meta, arrays = blob.unpack(data, _KIND)
     waiting = _popped(arrays, _WAITING)
     swarms = _popped(arrays, _SWARMS)  # older dumps have none
+    arrays = upgraded_shard(arrays)
     arrays["counters"] = longer(arrays["counters"], COUNTERS)
     arrays.setdefault("kept", np.zeros(0, KEPT))
     memory = Memory.around(**arrays)

@@ -30,6 +30,7 @@ from astray import blob
 from astray.baseline.layout import AGE_CLASSES, STATISTICS
 from astray.baseline.ranking import is_settled
 from astray.baseline.rehearsal import FIRST_ROW, STRUCK_ROW
+from astray.baseline.upgrading import ADDED_STATISTICS, upgraded
 from astray.calibrate.ended import (
     Folds,
     Quantised,
@@ -325,6 +326,7 @@ class Reference:
         """
         meta, arrays = blob.unpack(data, _KIND)
         reference = cls(sessions_max, columns)
+        _upgrade(arrays, len(meta.get("columns", ())))
         _move_columns(arrays, meta.get("columns", ()), reference.columns)
         reference._ages = [
             AgeReference(
@@ -342,6 +344,23 @@ class Reference:
         reference._pending_count = len(arrays["pending"])
         reference._new = int(np.count_nonzero(arrays["pending"]["kind"] < 0))
         return reference
+
+
+def _upgrade(arrays: dict[str, NDArray[Any]], columns: int) -> None:
+    """Give sessions of an older layout today's statistics: what is added is missing of them.
+
+    Experts that do not know all of today's are forgotten: the past teaches new ones at once.
+    """
+    today = ended_type(columns)
+    for name in [name for name in arrays if arrays[name].dtype.names]:
+        if arrays[name].dtype != today:
+            arrays[name] = upgraded(arrays[name], today)
+            arrays[name]["statistic"][:, ADDED_STATISTICS] = MISSING
+    known = Experts.none(len(STATISTICS) + columns).slopes.shape
+    for age in range(AGE_CLASSES):
+        if f"slopes{age}" in arrays and arrays[f"slopes{age}"].shape != known:
+            for name in Experts._fields:
+                del arrays[f"{name}{age}"]
 
 
 def _experts_in(arrays: Mapping[str, NDArray[Any]], age: int) -> Experts:

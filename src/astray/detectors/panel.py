@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from astray.baseline.buffers import RECORD
 from astray.baseline.rehearsal import FIRST_ROW
+from astray.baseline.upgrading import upgraded
 from astray.config_detectors import Detector
 from astray.detectors.features import features_of
 from astray.detectors.keeping import packed, unpacked
@@ -238,8 +239,9 @@ class Panel:
                 model = unpacked(data, column.detector.name, own)
                 taught = _Taught(model, warmup_of(column.detector, model), sessions, used_us, data)
                 column.cohorts[tenant, group] = taught
-        for tenant in np.unique(arrays["lessons"]["tenant"]).tolist():
-            self._lessons[tenant] = arrays["lessons"][arrays["lessons"]["tenant"] == tenant]
+        lessons = upgraded(arrays["lessons"], RECORD)
+        for tenant in np.unique(lessons["tenant"]).tolist():
+            self._lessons[tenant] = lessons[lessons["tenant"] == tenant]
         most = moved(arrays["most"], meta["columns"], self.columns, _NOT_KNOWN)
         for (session, start_us), levels in zip(arrays["open"].tolist(), most.tolist(), strict=True):
             self._open[session] = start_us, levels

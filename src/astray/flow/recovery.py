@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 from bytewax.recovery import RecoveryConfig, init_db_dir
 
-from astray.blob import SCHEMA_VERSION
+from astray.blob import OLDEST_VERSION, SCHEMA_VERSION
 from astray.config import Config
 from astray.errors import RecoveryError
 from astray.flow.cluster import Cluster
@@ -29,6 +29,7 @@ from astray.flow.steps import STEPS
 _MARK = "astray.json"
 _BEGUN = "begun.json"
 _AFTER = "after_us"
+_VERSION = "schema_version"
 _PART = ".part"  # what a crash has kept from being written as a whole
 _PARTITIONS = 1
 _RESHARDED = {"shards", "shard_by"}
@@ -38,7 +39,7 @@ _SQLITE = b"SQLite format 3\0"
 
 def _address(config: Config) -> dict[str, Any]:
     return {
-        "schema_version": SCHEMA_VERSION,
+        _VERSION: SCHEMA_VERSION,
         "flow": FLOW,
         "steps": list(STEPS),
         "shards": config.events.shards,
@@ -130,7 +131,7 @@ def write_notes(directory: Path, address: Mapping[str, Any], after_us: int | Non
 
 def check_readable(place: Path, address: Mapping[str, Any]) -> None:
     """Raise a `RecoveryError` unless this astray, in some configuration, can use such a state."""
-    ours = {"schema_version": SCHEMA_VERSION, "flow": FLOW, "steps": list(STEPS)}
+    ours = {_VERSION: SCHEMA_VERSION, "flow": FLOW, "steps": list(STEPS)}
     keys = {"tenant_keys": TENANT_KEYS, "read_keys": READ_KEYS, "spread": SPREAD}
     _check(place, address, ours | keys)
 
@@ -189,9 +190,17 @@ def _prepare(directory: Path, config: Config) -> None:
     mark = directory / _MARK
     if not mark.exists():
         _make(directory, mark, config)
-    _check(directory, _address_in(mark), _address(config))
+    found, ours = _address_in(mark), _address(config)
+    _check(directory, found, ours)
+    if found != ours:  # an older state, that an older astray cannot read from now on
+        write_whole(mark, orjson.dumps(ours))
     _check_parts(directory)
     forget_unreached(directory)
+
+
+def _is_upgraded(version: object) -> bool:
+    """Return whether state of this schema version can be read and is written anew."""
+    return isinstance(version, int) and OLDEST_VERSION <= version <= SCHEMA_VERSION
 
 
 def _make(directory: Path, mark: Path, config: Config) -> None:
@@ -224,6 +233,8 @@ def _check_parts(directory: Path) -> None:
 
 def _check(directory: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     differing = [name for name, value in wanted.items() if found.get(name) != value]
+    if _is_upgraded(found.get(_VERSION)):
+        differing = [name for name in differing if name != _VERSION]
     if differing:
         said = [
             f"{name} is {found.get(name)!r} there and {wanted[name]!r} here" for name in differing
