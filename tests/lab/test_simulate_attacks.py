@@ -148,6 +148,20 @@ def test_an_injected_task_sits_inside_a_normal_session(attacked: Attacked, usual
         assert np.setdiff1d(bad["resource"], everything).size
 
 
+def test_a_delegation_calls_one_agent_after_another(attacked: Attacked, usual: Usual) -> None:
+    """Each of them once, amid normal work; mostly more than the victim ever called in a session."""
+    more = []
+    for victim, events, bad in attacked["delegation"]:
+        assert len(np.unique(bad["target"])) == len(bad) >= 5
+        assert (bad["target"] >= 0).all()
+        assert not events["bad"][0]
+        called = usual[victim][usual[victim]["target"] >= 0]
+        most = max(Counter(called["session"].tolist()).values(), default=0)
+        more.append(len(bad) > most)
+
+    assert sum(more) > len(more) / 2
+
+
 def test_patient_poisoning_shows_every_part_before_the_act(
     recording: Recording, attacked: Attacked
 ) -> None:

@@ -24,6 +24,8 @@ _SENDS: Final = re.compile(
 )
 _RARE_SHARE: Final = 0.005  # of a group's events: an action below it is rare there
 _HOUR_MS: Final = 3_600_000
+_MANY_CALLEES: Final = 5
+_CALLEES_MAX: Final = 40
 
 
 def stolen_credential(scene: Scene) -> list[int]:
@@ -258,6 +260,31 @@ def patient_poisoning(scene: Scene) -> list[int]:
     return sessions
 
 
+def delegation(scene: Scene) -> list[int]:
+    """Hand work on to one agent after another amid normal work: known ones, others, made-up ones.
+
+    The careful one calls those alone that the victim knows. Where nobody calls anybody the number
+    of events has to tell.
+    """
+    victim = scene.victim()
+    host = scene.host(victim)
+    own = scene.calling(scene.of(victim))
+    others = scene.calling(np.concatenate([scene.of(peer) for peer in scene.peers(victim)]))
+    known, foreign = (np.unique(scene.columns["target"][rows]) for rows in (own, others))
+    called = scene.rng.permutation(known)
+    if len(known) < _MANY_CALLEES or scene.chance(0.7):
+        foreign = scene.rng.permutation(np.setdiff1d(foreign, known))
+        made_up = [f"agent-{number}" for number in scene.rng.integers(10**6, size=_CALLEES_MAX)]
+        numbers = [scene.recording.targets.add(name) for name in made_up]
+        called = np.concatenate([called[: int(scene.rng.integers(4))], foreign, numbers])
+    count = min(int(scene.between(_MANY_CALLEES, _CALLEES_MAX)), len(called))
+    models = own if len(own) else others
+    acts = scene.settle(scene.sample(models if len(models) else scene.of(victim), count))
+    if len(models):
+        acts["target"] = called[:count]
+    return [scene.strike(host, acts, scene.pace_s(victim, len(acts), scene.between(0.5, 5.0)))]
+
+
 ATTACKS: Final[Mapping[str, Callable[[Scene], list[int]]]] = MappingProxyType(
     {
         kind.__name__: kind
@@ -270,6 +297,7 @@ ATTACKS: Final[Mapping[str, Callable[[Scene], list[int]]]] = MappingProxyType(
             mimicry,
             injected_task,
             patient_poisoning,
+            delegation,
         )
     }
 )

@@ -170,6 +170,10 @@ class Scene:
         having = rows[self.columns["resource"][rows] != ABSENT]
         return having if len(having) else rows
 
+    def calling(self, rows: Ints) -> Ints:
+        """Keep those of `rows` that call another agent."""
+        return rows[self.columns["target"][rows] != ABSENT]
+
     def foreign(self, agent: int, count: int) -> Columns:
         """Copy strangers' events, on resources that `agent` never touches."""
         own = self._touched(agent)
