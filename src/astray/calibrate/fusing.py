@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from astray.baseline.fusion import NAMED, WEIGHT, fuse
 from astray.baseline.layout import STATISTICS
-from astray.baseline.rehearsal import KINDS
+from astray.baseline.rehearsal import DELEGATION, KINDS
 from astray.calibrate.ended import Folds, Quantised
 from astray.calibrate.slopes import SIDES, add_odds, by_kind, fitted, shares_on
 from astray.calibrate.trees import (
@@ -57,6 +57,13 @@ twice as many, or so many more."""
 _REAL_MAX = 3000
 _FOREIGN_MAX = 600
 _SUM_SHARE = 0.1
+_SUMMED = DELEGATION
+"""Kinds before it have a share in the sum; what spreads to others looks like no other kind."""
+
+_PRIOR = np.zeros(len(KINDS))
+_PRIOR[DELEGATION] = -1.0
+"""Log odds of a kind before anything is known of a session: one is rarer than the others."""
+
 _NAMED_SHARE = 0.1
 
 Bits = NDArray[np.float32]
@@ -166,7 +173,8 @@ def fuse_all(
             for kind in range(len(odds)):
                 of_trees = odds_in(open_, leaves[fold, kind], kind * leaves.shape[2])
                 odds[kind] = (of_trees + odds[kind]) / 2.0
-                total += odds[kind]
+                odds[kind] += _PRIOR[kind]
+                total += odds[kind] if kind < _SUMMED else 0.0
             fused[row] = _soft_maximum(odds) + _SUM_SHARE * total
             for statistic in NAMED:
                 fused[row] += _NAMED_SHARE * float64(bits[statistic])
@@ -236,7 +244,7 @@ def _shares(
             of_kind = np.zeros(len(bits))
             explain(seen, experts.splits[fold, kind], experts.values[fold, kind], of_kind)
             of_kind += shares_on(bits, experts.slopes[fold, kind])
-            told += (likeness[kind] + _SUM_SHARE) * of_kind / 2.0
+            told += (likeness[kind] + (_SUM_SHARE if kind < _SUMMED else 0.0)) * of_kind / 2.0
         told[list(NAMED)] += _NAMED_SHARE * bits[list(NAMED)]
         told = np.maximum(told, 0.0)
         parts = told if told.sum() > 0.0 else parts
