@@ -350,7 +350,9 @@ def test_another_version_is_refused():
     newer = bytearray(reference_of(ended_rows([1])).dump())
     newer[8] += 1
 
-    said = rf"schema version {blob.SCHEMA_VERSION + 1}; this astray reads \d to {blob.SCHEMA_VERSION}$"
+    said = (
+        rf"schema version {blob.SCHEMA_VERSION + 1}; this astray reads \d to {blob.SCHEMA_VERSION}$"
+    )
     with pytest.raises(StateError, match=said):
         Reference.load(bytes(newer), 100)
 
