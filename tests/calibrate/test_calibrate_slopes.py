@@ -116,3 +116,25 @@ def test_what_statistics_add_is_all_there_is(slopes):
 def test_the_same_sessions_make_the_same_slopes(slopes):
     """Nothing is drawn: slopes are a function of the sessions."""
     assert np.array_equal(fitted(sessions(), FOREIGN), slopes)
+
+
+@pytest.mark.parametrize("seed", [1, 11, 21])
+def test_wherever_the_search_begins_it_ends_at_the_same_slopes(slopes, seed):
+    """From those of other sessions, of none, or of nothing like these, the best fit is found."""
+    bits = sessions(seed)
+    cold = fitted(bits, FOREIGN)
+    far = np.full_like(slopes, 40.0)
+    far[-1] = -200.0, 0.0
+
+    np.testing.assert_allclose(fitted(bits, FOREIGN, slopes), cold, atol=1e-6)
+    np.testing.assert_allclose(fitted(bits, FOREIGN, far), cold, atol=1e-6)
+    np.testing.assert_allclose(fitted(bits, FOREIGN, cold), cold, atol=1e-6)
+
+
+def test_slopes_that_begin_the_search_stay_as_they_are(slopes):
+    """The experts before go on judging while others are taught."""
+    before = slopes.copy()
+
+    fitted(sessions(3), FOREIGN, slopes)
+
+    assert np.array_equal(slopes, before)

@@ -104,14 +104,21 @@ def is_time(sessions: int, experts: Experts) -> bool:
 
 
 def teach(
-    real: Bits, folds: Folds, foreign: Bits, kinds: NDArray[np.int32], sessions: int
+    real: Bits,
+    folds: Folds,
+    foreign: Bits,
+    kinds: NDArray[np.int32],
+    sessions: int,
+    before: Experts | None = None,
 ) -> Experts:
     """Return experts taught by real sessions and self-made attacks, the latest of each.
 
     `folds` tells the half of every real session, `kinds` the kind of every attack, `sessions`
-    how many there have ever been.
+    how many there have ever been. From the slopes of the experts `before` the new ones are
+    sooner found.
     """
     experts = Experts.none(real.shape[1])
+    first = before.slopes if before is not None and before.are_taught else experts.slopes.copy()
     seen, seen_foreign = binned(real), binned(foreign)
     for fold in range(FOLDS):
         others = np.flatnonzero(folds != fold)[-_REAL_MAX:]
@@ -124,7 +131,7 @@ def teach(
                 splits, values = grown(both, len(attacks))
                 experts.splits[fold, kind], experts.values[fold, kind] = splits, values
                 told = np.concatenate((foreign[attacks], real[others]))
-                experts.slopes[fold, kind] = fitted(told, len(attacks))
+                experts.slopes[fold, kind] = fitted(told, len(attacks), first[fold, kind])
                 experts.taught_at[0] = sessions
     return experts
 

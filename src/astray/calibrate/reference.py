@@ -123,7 +123,8 @@ class AgeReference:
         if is_time(ever, fusion.experts):
             bits = self._ranked(levels, own)
             of_attacks = self._ranked(attacks["statistic"], self._bits)
-            experts = teach(bits, folds, of_attacks, attacks["kind"], ever)
+            kinds, before = attacks["kind"], fusion.experts
+            experts = teach(bits, folds, of_attacks, kinds, ever, before)
             self.fusion = Fusion(experts, levels.shape[1])
         self._fused_past = np.sort(self.fusion.of(levels, own, folds))
         tail = self._fused_past[-_TAIL:]

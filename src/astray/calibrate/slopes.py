@@ -20,7 +20,14 @@ KNEE = 5.0
 SIDES = 2
 
 _RIDGE = 10.0
-_STEPS, _SWEEPS = 8, 24
+_STEPS_MAX = 40
+_STEP_MIN = 1e-5
+"""The fit ends with a step below it: the next one would be about its square."""
+
+_SWEEPS_MAX, _SWEEP_MIN = 200, 1e-9
+_BEYOND = 0.5
+"""A step that leads uphill again by such a share of how it began downhill is halved."""
+
 _ODDS_MAX = 30.0
 
 Slopes = NDArray[np.float64]
@@ -28,81 +35,152 @@ Slopes = NDArray[np.float64]
 they begin."""
 
 
-def fitted(bits: NDArray[np.float32], foreign: int) -> Slopes:
-    """Return slopes that tell the first `foreign` sessions from the others."""
-    parts = np.stack((np.minimum(bits, KNEE), np.maximum(bits - KNEE, 0.0)), axis=2)
-    parts = parts.reshape(len(bits), -1).astype(np.float64)
-    of_row, places = np.nonzero(parts)
-    starts = np.searchsorted(of_row, np.arange(len(parts) + 1))
+def fitted(bits: NDArray[np.float32], foreign: int, first: Slopes | None = None) -> Slopes:
+    """Return slopes that tell the first `foreign` sessions from the others.
+
+    There is one best fit, and it is found from wherever one begins; from `first`, slopes for
+    sessions like these, it is sooner.
+    """
+    count, statistics = bits.shape
+    parts = np.ones((count, statistics * SIDES + 1))
+    parts[:, 0:-1:SIDES] = np.minimum(bits, KNEE)
+    parts[:, 1:-1:SIDES] = np.maximum(bits - KNEE, 0.0)
     width = parts.shape[1]
-    slopes = np.zeros(width + SIDES)
+    slopes = np.zeros((statistics + 1, SIDES))
+    if first is not None:
+        slopes[:] = first
     _fit(
-        starts, places.astype(np.uint64), parts[of_row, places], foreign, slopes,
-        np.empty((width + 1, width + 1)), np.empty(width + 1), np.empty(width + 1),
+        parts, foreign, slopes.reshape(-1)[:width], np.empty(count), np.empty((width, width)),
+        np.empty((3, width)), np.empty(width, np.uint64),
     )  # fmt: skip
-    return slopes.reshape(-1, SIDES)
+    return slopes
 
 
 @compiled
 def _fit(
-    starts: NDArray[np.int64],
-    places: NDArray[np.uint64],
     parts: NDArray[np.float64],
     foreign: int,
     slopes: NDArray[np.float64],
+    bends: NDArray[np.float64],
     curvature: NDArray[np.float64],
-    gradient: NDArray[np.float64],
-    step: NDArray[np.float64],
+    vectors: NDArray[np.float64],
+    free: NDArray[np.uint64],
 ) -> None:
     """Fit the slopes; both kinds weigh the same, and what is in no session stays without one.
 
-    A session's `parts` that are not 0 begin at its place in `starts`; `places` tells of what,
-    without a sign: a negative index would count from the end, at a price.
+    The last part of every session is 1: it is for where the slopes begin, which may be
+    negative. A slope of 0 that would rather be negative takes no part in a step (projected
+    Newton; Bertsekas, 1982), and most do: only those in `free` bend the loss.
     """
-    for _ in range(_STEPS):
-        _look(starts, places, parts, foreign, slopes, curvature, gradient)
+    gradient, step = vectors[0], vectors[1]
+    step[:] = 0.0
+    downhill = 0.0
+    for _ in range(_STEPS_MAX):
+        rising = free[: _rising(slopes, free)]
+        _look(parts, foreign, slopes, rising, bends, gradient)
+        if _along(gradient, step) > _BEYOND * downhill:
+            downhill /= 2.0
+            for place in range(len(slopes)):
+                step[place] /= 2.0
+                slopes[place] -= step[place]
+            continue
+        used = free[: _free(slopes, gradient, free)]
+        _bend(parts, used, bends, vectors[2], curvature)
         step[:] = 0.0
-        for _ in range(_SWEEPS):
-            _descend(curvature, gradient, slopes, step)
-        for place in range(len(step)):
+        for _ in range(_SWEEPS_MAX):
+            if _descend(curvature, gradient, slopes, used, step) < _SWEEP_MIN:
+                break
+        largest = 0.0
+        for place in range(len(slopes)):
             slopes[place] += step[place]
+            largest = max(largest, abs(step[place]))
+        if largest < _STEP_MIN:
+            break
+        downhill = -_along(gradient, step)
+
+
+@inner
+def _rising(slopes: NDArray[np.float64], free: NDArray[np.uint64]) -> int:
+    """Begin `free` with the slopes that are not 0, and return how many they are."""
+    used = 0
+    for place in range(len(slopes)):
+        if slopes[place] != 0.0:
+            free[used] = place
+            used += 1
+    return used
+
+
+@inner
+def _free(
+    slopes: NDArray[np.float64], gradient: NDArray[np.float64], free: NDArray[np.uint64]
+) -> int:
+    """Begin `free` with the slopes that may move, and return how many they are."""
+    used, last = 0, len(slopes) - 1
+    for place in range(len(slopes)):
+        if slopes[place] > 0.0 or gradient[place] < 0.0 or place == last:
+            free[used] = place
+            used += 1
+    return used
+
+
+@inner
+def _along(gradient: NDArray[np.float64], step: NDArray[np.float64]) -> float:
+    """Return how steep it is uphill along a step."""
+    steep = 0.0
+    for place in range(len(step)):
+        steep += gradient[place] * step[place]
+    return steep
 
 
 @inner
 def _look(
-    starts: NDArray[np.int64],
-    places: NDArray[np.uint64],
     parts: NDArray[np.float64],
     foreign: int,
     slopes: NDArray[np.float64],
-    curvature: NDArray[np.float64],
+    rising: NDArray[np.uint64],
+    bends: NDArray[np.float64],
     gradient: NDArray[np.float64],
 ) -> None:
-    """Fill the gradient of the loss, and of its curvature the lower triangle."""
-    count, last = len(starts) - 1, len(gradient) - 1
-    curvature[:] = 0.0
-    gradient[:] = 0.0
+    """Fill the gradient of the loss, and how much every session bends it; `rising` are not 0."""
+    count, last = len(parts), len(slopes) - 1
     for place in range(last):
-        curvature[place, place] = _RIDGE
         gradient[place] = _RIDGE * slopes[place]
+    gradient[last] = 0.0
     for row in range(count):
-        odds = slopes[last]
-        for at in range(starts[row], starts[row + 1]):
-            odds += slopes[places[at]] * parts[at]
+        session = parts[row]
+        odds = 0.0
+        for at in range(len(rising)):
+            odds += slopes[rising[at]] * session[rising[at]]
         chance = 1.0 / (1.0 + math.exp(-min(max(odds, -_ODDS_MAX), _ODDS_MAX)))
         is_foreign = row < foreign
         weight = count / (2.0 * (foreign if is_foreign else count - foreign))
         pull = weight * (chance - (1.0 if is_foreign else 0.0))
-        bend = weight * chance * (1.0 - chance)
-        gradient[last] += pull
-        curvature[last, last] += bend
-        for at in range(starts[row], starts[row + 1]):
-            place, part = places[at], parts[at]
-            gradient[place] += pull * part
-            curvature[last, place] += bend * part
-            with_all = curvature[place]
-            for other in range(starts[row], at + 1):
-                with_all[places[other]] += bend * part * parts[other]
+        bends[row] = weight * chance * (1.0 - chance)
+        for place in range(len(gradient)):  # side by side: vector instructions
+            gradient[place] += pull * session[place]
+
+
+@inner
+def _bend(
+    parts: NDArray[np.float64],
+    free: NDArray[np.uint64],
+    bends: NDArray[np.float64],
+    chosen: NDArray[np.float64],
+    curvature: NDArray[np.float64],
+) -> None:
+    """Fill the lower triangle of the curvature of the loss, of the free slopes alone."""
+    for at in range(len(free)):
+        for other in range(at):
+            curvature[at, other] = 0.0
+        curvature[at, at] = 0.0 if free[at] == parts.shape[1] - 1 else _RIDGE
+    for row in range(len(parts)):
+        session = parts[row]
+        for at in range(len(free)):
+            chosen[at] = session[free[at]]
+        for at in range(len(free)):
+            part, bent = bends[row] * chosen[at], curvature[at]
+            for other in range(at + 1):  # side by side
+                bent[other] += part * chosen[other]
 
 
 @inner
@@ -110,18 +188,24 @@ def _descend(
     curvature: NDArray[np.float64],
     gradient: NDArray[np.float64],
     slopes: NDArray[np.float64],
+    free: NDArray[np.uint64],
     step: NDArray[np.float64],
-) -> None:
-    """Improve the step, coordinate by coordinate; no slope becomes negative."""
-    last = len(step) - 1
-    for place in range(len(step)):
+) -> float:
+    """Improve the step, slope by slope; none becomes negative. Return the largest change."""
+    last, largest = len(slopes) - 1, 0.0
+    for at in range(len(free)):
+        place = free[at]
         pull = gradient[place]
-        for other in range(place):
-            pull += curvature[place, other] * step[other]
-        for other in range(place, len(step)):
-            pull += curvature[other, place] * step[other]
-        wanted = step[place] - pull / curvature[place, place]
-        step[place] = wanted if place == last else max(wanted, -slopes[place])
+        for other in range(at):
+            pull += curvature[at, other] * step[free[other]]
+        for other in range(at, len(free)):
+            pull += curvature[other, at] * step[free[other]]
+        wanted = step[place] - pull / curvature[at, at]
+        if place != last:
+            wanted = max(wanted, -slopes[place])
+        largest = max(largest, abs(wanted - step[place]))
+        step[place] = wanted
+    return largest
 
 
 def by_kind(slopes: Slopes) -> NDArray[np.float64]:
