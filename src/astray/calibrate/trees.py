@@ -65,9 +65,9 @@ def _value(gradient: float, hessian: float, low: float, high: float) -> float:
 
 @inner
 def _fill(
-    starts: NDArray[np.int64],
-    odd: NDArray[np.int32],
-    rows: NDArray[np.int32],
+    starts: NDArray[np.uint64],
+    odd: NDArray[np.uint16],
+    rows: NDArray[np.uint32],
     first: int,
     end: int,
     state: NDArray[np.float64],
@@ -76,7 +76,8 @@ def _fill(
     """Sum gradients, hessians and sessions of a node's rows by statistic and bin.
 
     Most statistics of most sessions are in bin 0, so only what is not there is visited
-    (`odd`: statistic * `BINS` + bin, those of a session from its place in `starts` on).
+    (`odd`: statistic * `BINS` + bin, those of a session from its place in `starts` on; without
+    a sign: a negative index would count from the end, at a price).
     """
     sums[:] = 0.0
     gradient, hessian = 0.0, 0.0
@@ -86,17 +87,17 @@ def _fill(
         gradient += of_gradient
         hessian += of_hessian
         for place in range(starts[row], starts[row + 1]):
-            found = sums[odd[place] // BINS, odd[place] % BINS]
+            found = sums[odd[place]]
             found[0] += of_gradient
             found[1] += of_hessian
             found[2] += 1.0
-    for statistic in range(sums.shape[0]):
-        rest = sums[statistic, 0]
-        rest[0], rest[1], rest[2] = gradient, hessian, float64(end - first)
-        for place in range(1, BINS):
-            rest[0] -= sums[statistic, place, 0]
-            rest[1] -= sums[statistic, place, 1]
-            rest[2] -= sums[statistic, place, 2]
+    for zero in range(0, len(sums), BINS):
+        rest_gradient, rest_hessian, rest = gradient, hessian, float64(end - first)
+        for place in range(zero + 1, zero + BINS):
+            rest_gradient -= sums[place, 0]
+            rest_hessian -= sums[place, 1]
+            rest -= sums[place, 2]
+        sums[zero, 0], sums[zero, 1], sums[zero, 2] = rest_gradient, rest_hessian, rest
 
 
 @inner
@@ -107,17 +108,19 @@ def _best_split(
     best, best_gain = -1, _GAIN_MIN
     gradient, hessian, count = 0.0, 0.0, 0.0
     for place in range(BINS):
-        gradient += sums[0, place, 0]
-        hessian += sums[0, place, 1]
-        count += sums[0, place, 2]
+        gradient += sums[place, 0]
+        hessian += sums[place, 1]
+        count += sums[place, 2]
     whole = gradient * gradient / (hessian + _RIDGE)
-    for statistic in range(sums.shape[0]):
+    for zero in range(0, len(sums), BINS):
         left_gradient, left_hessian, left_count = 0.0, 0.0, 0.0
-        for place in range(BINS - 1):
-            left_gradient += sums[statistic, place, 0]
-            left_hessian += sums[statistic, place, 1]
-            left_count += sums[statistic, place, 2]
-            if left_count < _SESSIONS_MIN or count - left_count < _SESSIONS_MIN:
+        for place in range(zero, zero + BINS - 1):
+            left_gradient += sums[place, 0]
+            left_hessian += sums[place, 1]
+            left_count += sums[place, 2]
+            if count - left_count < _SESSIONS_MIN:
+                break
+            if left_count < _SESSIONS_MIN:
                 continue
             right_gradient, right_hessian = gradient - left_gradient, hessian - left_hessian
             gain = left_gradient * left_gradient / (left_hessian + _RIDGE) - whole
@@ -126,7 +129,7 @@ def _best_split(
                 left = _value(left_gradient, left_hessian, low, high)
                 right = _value(right_gradient, right_hessian, low, high)
                 if left <= right:
-                    best, best_gain = statistic * BINS + place + 1, gain
+                    best, best_gain = place + 1, gain
                     found[0], found[1] = left, right
     return best
 
@@ -137,13 +140,13 @@ def grown(sessions: Binned, foreign: int) -> tuple[Splits, Values]:
     values = np.zeros((TREES, NODES + LEAVES))
     rows = len(sessions)
     of_row, statistic = np.nonzero(sessions)
-    odd = (statistic * BINS + sessions[of_row, statistic]).astype(np.int32)
-    starts = np.searchsorted(of_row, np.arange(rows + 1))
+    odd = (statistic * BINS + sessions[of_row, statistic]).astype(np.uint16)
+    starts = np.searchsorted(of_row, np.arange(rows + 1)).astype(np.uint64)
     _grow(
         sessions, starts, odd, foreign, splits, values, np.zeros((rows, 3)),
-        np.empty((2, rows), np.int32), np.empty((NODES + LEAVES, 2), np.int64),
-        np.empty((NODES, sessions.shape[1], BINS, 3)),
-        np.empty((NODES + LEAVES, 2)), np.empty(2),
+        np.empty((2, rows), np.uint32), np.empty((NODES + LEAVES, 2), np.int64),
+        np.empty((NODES, sessions.shape[1] * BINS, 3)),
+        np.empty((NODES + LEAVES, 2)), np.empty(2), np.empty((NODES, 2), np.uint64),
     )  # fmt: skip
     return splits, values
 
@@ -151,17 +154,18 @@ def grown(sessions: Binned, foreign: int) -> tuple[Splits, Values]:
 @compiled
 def _grow(
     sessions: Binned,
-    starts: NDArray[np.int64],
-    odd: NDArray[np.int32],
+    starts: NDArray[np.uint64],
+    odd: NDArray[np.uint16],
     foreign: int,
     splits: Splits,
     values: Values,
     state: NDArray[np.float64],
-    rows: NDArray[np.int32],
+    rows: NDArray[np.uint32],
     spans: NDArray[np.int64],
     sums: NDArray[np.float64],
     bounds: NDArray[np.float64],
     found: NDArray[np.float64],
+    ways: NDArray[np.uint64],
 ) -> None:
     """Fit the trees; `state` has odds, gradient and hessian of every session.
 
@@ -189,26 +193,39 @@ def _grow(
                 _fill_children(starts, odd, rows[0], spans, node, state, sums)
         for node in range(NODES + LEAVES):
             values[tree, node] *= _RATE
-        for row in range(len(sessions)):
-            state[row, 0] += values[tree, _leaf_of(sessions[row], splits[tree])]
+        for leaf in range(NODES, NODES + LEAVES):
+            for at in range(spans[leaf, 0], spans[leaf, 1]):
+                state[rows[0, at], 0] += values[tree, leaf]
+        _add_others(sessions, splits[tree], values[tree], tree, ways, state)
 
 
 @inner
-def _leaf_of(session: Binned, splits: NDArray[np.int32]) -> int:
-    """Return the node at which a session ends."""
-    node = 0
-    while node < NODES:
+def _add_others(
+    sessions: Binned,
+    splits: NDArray[np.int32],
+    values: NDArray[np.float64],
+    tree: int,
+    ways: NDArray[np.uint64],
+    state: NDArray[np.float64],
+) -> None:
+    """Add a tree to the odds of sessions it was not fitted to; no branch could be foreseen."""
+    for node in range(NODES):
         split = int64(splits[node])
-        is_right = split >= 0 and session[split // BINS] >= split % BINS
-        node = 2 * node + 2 if is_right else 2 * node + 1
-    return node
+        ways[node, 0] = split // BINS if split >= 0 else 0
+        ways[node, 1] = split % BINS if split >= 0 else BINS  # which none reaches
+    for row in range(1 - tree % _TAKEN, len(sessions), _TAKEN):
+        session = sessions[row]
+        node = 0
+        for _ in range(_DEPTH):
+            node = 2 * node + (2 if session[ways[node, 0]] >= ways[node, 1] else 1)
+        state[row, 0] += values[node]
 
 
 @inner
 def _fill_children(
-    starts: NDArray[np.int64],
-    odd: NDArray[np.int32],
-    rows: NDArray[np.int32],
+    starts: NDArray[np.uint64],
+    odd: NDArray[np.uint16],
+    rows: NDArray[np.uint32],
     spans: NDArray[np.int64],
     node: int,
     state: NDArray[np.float64],
@@ -219,17 +236,15 @@ def _fill_children(
     is_left = spans[left, 1] - spans[left, 0] <= spans[right, 1] - spans[right, 0]
     small, large = (left, right) if is_left else (right, left)
     _fill(starts, odd, rows, int64(spans[small, 0]), int64(spans[small, 1]), state, sums[small])
-    for statistic in range(sums.shape[1]):
-        for place in range(BINS):
-            for of in range(3):
-                whole, part = sums[node, statistic, place, of], sums[small, statistic, place, of]
-                sums[large, statistic, place, of] = whole - part
+    for place in range(sums.shape[1]):
+        for of in range(3):
+            sums[large, place, of] = sums[node, place, of] - sums[small, place, of]
 
 
 @inner
 def _split(
     sessions: Binned,
-    rows: NDArray[np.int32],
+    rows: NDArray[np.uint32],
     spans: NDArray[np.int64],
     node: int,
     splits: NDArray[np.int32],
