@@ -27,7 +27,7 @@ from astray.calibrate.trees import (
     odds_in,
     sieve,
 )
-from astray.compiled import compiled, int64
+from astray.compiled import compiled
 
 WIDTH = len(STATISTICS)
 NOVEL, LARGE = 1, 8
@@ -92,10 +92,10 @@ def shares_of(bits, fold, experts):
 
 
 @compiled
-def _read_off(sessions, masks, leaves, open_, odds):
+def _read_off(sessions, masks, leaves, found, by_tree, odds):
     for row in range(len(sessions)):
-        sieve(sessions[row], masks, open_)
-        odds[row] = odds_in(open_, leaves, int64(0))
+        sieve(sessions[row], masks, found)
+        odds[row] = odds_in(by_tree, leaves)
 
 
 def test_a_tree_that_is_read_off_says_what_one_that_is_walked_does(trees):
@@ -103,9 +103,10 @@ def test_a_tree_that_is_read_off_says_what_one_that_is_walked_does(trees):
     splits, values = trees
     sessions = np.concatenate((real_bits(300, 11), attack_bits(300, NOVEL, 12)))
     leaves = np.ascontiguousarray(values[:, NODES:])
-    found = np.zeros(600)
+    by_tree, found = np.zeros(TREES, np.uint8), np.zeros(600)
+    masks = masks_of(splits, WIDTH)
 
-    _read_off(binned(sessions), masks_of(splits, WIDTH), leaves, np.zeros(TREES, np.uint8), found)
+    _read_off(binned(sessions), masks, leaves, by_tree.view(np.uint64), by_tree, found)
 
     assert found.tolist() == pytest.approx(odds(trees, sessions), abs=1e-12)
 

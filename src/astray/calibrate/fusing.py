@@ -152,19 +152,21 @@ def fuse_all(
     levels: Quantised,
     table: Bits,
     folds: Folds,
-    masks: NDArray[np.uint8],
+    masks: NDArray[np.uint64],
     leaves: NDArray[np.float64],
     slopes: NDArray[np.float64],
     bits: NDArray[np.float32],
     seen: Binned,
-    open_: NDArray[np.uint8],
+    found: NDArray[np.uint64],
+    by_tree: NDArray[np.uint8],
     odds: NDArray[np.float64],
     fused: NDArray[np.float64],
 ) -> None:
     """Fill `fused` for sessions of these levels; `table` has the bits of each, by statistic.
 
     `odds` gets the log odds by kind of the last one. Without masks there is the norm of the
-    bits alone. `bits`, `seen` and `open_` are room to work in.
+    bits alone. `bits`, `seen` and `found`, of which `by_tree` is another view,
+    are room to work in.
     """
     for row in range(len(levels)):
         for statistic in range(len(bits)):
@@ -174,11 +176,12 @@ def fuse_all(
             fused[row] = fuse(bits)
         else:
             fold = int64(folds[row])
-            sieve(seen, masks[fold], open_)
+            sieve(seen, masks[fold], found)
             add_odds(bits, slopes[fold], odds)
             total = 0.0
             for kind in range(len(odds)):
-                of_trees = odds_in(open_, leaves[fold, kind], kind * leaves.shape[2])
+                of_kind = by_tree[kind * TREES : (kind + 1) * TREES]
+                of_trees = odds_in(of_kind, leaves[fold, kind])
                 odds[kind] = (of_trees + odds[kind]) / 2.0
                 odds[kind] += _PRIOR[kind]
                 total += odds[kind] if kind < _SUMMED else 0.0
@@ -192,7 +195,7 @@ class Fusion:
 
     def __init__(self, experts: Experts, statistics: int) -> None:
         self.experts = experts
-        self._masks = np.zeros((0, 0, 0, 0), np.uint8)
+        self._masks = np.zeros((0, 0, 0, 0), np.uint64)
         self._leaves = np.zeros((0, 0, 0, 0))
         self._slopes = np.stack([by_kind(of_fold) for of_fold in experts.slopes])
         if experts.are_taught:
@@ -208,11 +211,11 @@ class Fusion:
         self, levels: Quantised, table: Bits, folds: Folds
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         fused, odds = np.zeros(len(levels)), np.zeros(len(KINDS))
-        width = levels.shape[1]
+        width, found = levels.shape[1], np.empty(len(KINDS) * TREES, np.uint8)
         fuse_all(
             levels, table, folds, self._masks, self._leaves, self._slopes,
             np.empty(width, np.float32), np.empty(width, np.uint8),
-            np.empty(len(KINDS) * TREES, np.uint8), odds, fused,
+            found.view(np.uint64), found, odds, fused,
         )  # fmt: skip
         return fused, odds
 

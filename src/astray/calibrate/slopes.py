@@ -226,7 +226,9 @@ def add_odds(
             beyond = float64(bits[statistic]) - below
             for kind in range(len(odds)):  # side by side: vector instructions
                 odds[kind] += slopes[statistic, 0, kind] * below
-                odds[kind] += slopes[statistic, 1, kind] * beyond
+            if beyond > 0.0:
+                for kind in range(len(odds)):
+                    odds[kind] += slopes[statistic, 1, kind] * beyond
 
 
 def shares_on(bits: NDArray[np.float32], slopes: Slopes) -> NDArray[np.float64]:

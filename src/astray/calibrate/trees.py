@@ -40,11 +40,12 @@ Values = NDArray[np.float64]
 """By tree, the log odds at its nodes and leaves, in the order of a heap."""
 
 
-Masks = NDArray[np.uint8]
-"""By statistic, bin and tree."""
+Masks = NDArray[np.uint64]
+"""By statistic and bin, a byte per tree, eight of them at once."""
 
 _LEFT_LEAVES = (0b00001111, 0b00000011, 0b00110000, 0b00000001, 0b00000100, 0b00010000, 0b01000000)
-_LOWEST = np.array([0] + [(value & -value).bit_length() - 1 for value in range(1, 256)], np.uint8)
+_EACH = np.uint64(0x0101010101010101)
+_BIT = tuple(np.uint64(bit) for bit in range(8))
 
 
 def binned(bits: NDArray[np.float32]) -> Binned:
@@ -294,33 +295,45 @@ def masks_of(splits: Splits, statistics: int) -> Masks:
         for tree in np.flatnonzero(splits[:, node] >= 0).tolist():
             statistic, first = divmod(int(splits[tree, node]), BINS)
             masks[statistic, first:, tree] &= closed
-    return masks
+    return masks.view(np.uint64)
 
 
 @inner
-def sieve(session: Binned, masks: Masks, open_: NDArray[np.uint8]) -> None:
-    """Fill `open_` with the leaves of every tree that remain for a session.
+def sieve(session: Binned, masks: Masks, found: NDArray[np.uint64]) -> None:
+    """Fill `found` with the leaf of a session in every tree: a byte each, eight trees at once.
 
-    Splits are above bin 0, so a statistic that is there closes none.
+    Splits are above bin 0, so a statistic that is there closes no leaf. One always remains open.
     """
-    open_[:] = (1 << LEAVES) - 1
+    found[:] = np.uint64(0xFFFFFFFFFFFFFFFF)
     for statistic in range(len(session)):
         if session[statistic] > 0:
             mask = masks[statistic, session[statistic]]
-            for tree in range(len(open_)):
-                open_[tree] &= mask[tree]
+            for word in range(len(found)):
+                found[word] &= mask[word]
+    for word in range(len(found)):
+        found[word] = _lowest(found[word])
 
 
 @inner
-def odds_in(open_: NDArray[np.uint8], leaves: NDArray[np.float64], first: int) -> float:
-    """Return the log odds of the trees from `first` on, whose leaves `sieve` has found.
+def _lowest(open_: np.uint64) -> np.uint64:
+    """Return the number of the lowest bit of each byte; none of them is 0."""
+    bit = open_ & ~(open_ - _EACH)
+    low = (bit >> _BIT[1]) | (bit >> _BIT[3]) | (bit >> _BIT[5]) | (bit >> _BIT[7])
+    middle = (bit >> _BIT[2]) | (bit >> _BIT[3]) | (bit >> _BIT[6]) | (bit >> _BIT[7])
+    high = (bit >> _BIT[4]) | (bit >> _BIT[5]) | (bit >> _BIT[6]) | (bit >> _BIT[7])
+    return (low & _EACH) | ((middle & _EACH) << _BIT[1]) | ((high & _EACH) << _BIT[2])
+
+
+@inner
+def odds_in(found: NDArray[np.uint8], leaves: NDArray[np.float64]) -> float:
+    """Return the log odds of trees of which `sieve` has found these leaves.
 
     `leaves` has their values. Two sums run side by side: one would wait for itself.
     """
     even, odd = 0.0, 0.0
-    for tree in range(0, len(leaves), 2):
-        even += leaves[tree, _LOWEST[open_[first + tree]]]
-        odd += leaves[tree + 1, _LOWEST[open_[first + tree + 1]]]
+    for tree in range(0, TREES, 2):
+        even += leaves[tree, found[tree]]
+        odd += leaves[tree + 1, found[tree + 1]]
     return even + odd
 
 
