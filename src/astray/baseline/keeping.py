@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from astray import large
 from astray.baseline.buffers import KEPT_USED, N_UNKEPT, UNITS
 from astray.baseline.kept import KEPT, KEPT_MARGIN, KEPT_MAX, KEPT_OF_AGENT_MAX, PEERS_EXCUSED
-from astray.baseline.memory import Memory, longer
+from astray.baseline.memory import Memory
 from astray.baseline.pages import release
 from astray.baseline.revising import excuse_peers_no_more
 
@@ -28,7 +29,7 @@ def with_room_to_keep(memory: Memory) -> Memory:
     if used + KEPT_MARGIN <= len(memory.kept):
         return memory
     if len(memory.kept) < KEPT_MAX:
-        return memory._replace(kept=longer(memory.kept, 2 * len(memory.kept)))
+        return memory._replace(kept=large.longer(memory.kept, 2 * len(memory.kept)))
     trim(memory)
     rows = kept_rows(memory)
     newest_first = np.lexsort((rows["key"], -rows["last_us"], _merit(rows)))

@@ -103,9 +103,9 @@ class Memory(NamedTuple):
     @classmethod
     def around(cls, **kept: Any) -> Self:
         """Return the memory around what a snapshot keeps: the rest follows from it."""
-        pending = longer(kept.pop("pending"), PENDING_ROWS_MIN)
+        pending = large.longer(kept.pop("pending"), PENDING_ROWS_MIN)
         judged = kept.pop("kept")
-        judged = longer(judged, max(1 << len(judged).bit_length(), KEPT_ROWS_MIN))
+        judged = large.longer(judged, max(1 << len(judged).bit_length(), KEPT_ROWS_MIN))
         ranks = np.zeros(kept["tally"].shape, np.float32)
         rank(kept["tally"], kept["counters"][UNSETTLED:], ranks)
         return cls(
@@ -135,23 +135,16 @@ def with_more_rows(memory: Memory, kind: int, rows_max: int) -> Memory:
     """
     name = ("agent", "group", "session", "script")[kind]
     rows = getattr(memory, f"{name}s")
-    rows = longer(rows, max(min(1 << len(rows).bit_length(), rows_max), _ROWS_MIN))
+    rows = large.longer(rows, max(min(1 << len(rows).bit_length(), rows_max), _ROWS_MIN))
     if kind == SCRIPTS:
         return memory._replace(scripts=rows)
     grown = memory._replace(**{f"{name}s": rows, f"{name}_index": build_index(rows["key"])})
     if kind == GROUPS:
-        return grown._replace(taught=longer(memory.taught, len(rows)))
+        return grown._replace(taught=large.longer(memory.taught, len(rows)))
     return grown
 
 
 def with_more_pages(memory: Memory) -> Memory:
     """Return the memory with room for as many pages again; a restored one has none left."""
     more = max(len(memory.pages) * 2, _PAGES_MIN)
-    return memory._replace(pages=longer(memory.pages, more))
-
-
-def longer(rows: NDArray[Any], length: int) -> NDArray[Any]:
-    """Return the rows with zeros after them: at least `length`."""
-    grown = large.zeros(max(length, len(rows)), rows.dtype)
-    grown[: len(rows)] = rows
-    return grown
+    return memory._replace(pages=large.longer(memory.pages, more))

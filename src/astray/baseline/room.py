@@ -7,6 +7,7 @@ with few sessions first, so that a flood of made-up agents pushes out itself.
 import numpy as np
 from numpy.typing import NDArray
 
+from astray import large
 from astray.baseline.buffers import N_EVICTED, N_PENDING_LOST, PENDING_USED
 from astray.baseline.index import drop_row
 from astray.baseline.keeping import forget_agents, with_room_to_keep
@@ -16,7 +17,6 @@ from astray.baseline.memory import (
     SCRIPTS,
     SESSIONS,
     Memory,
-    longer,
     with_more_pages,
     with_more_rows,
 )
@@ -73,7 +73,7 @@ def _with_short_pending(memory: Memory) -> Memory:
     short = summed(memory.pending[:used])
     if len(short) > len(memory.pending) // 2:
         if len(memory.pending) < _PENDING_ROWS_MAX:
-            memory = memory._replace(pending=longer(memory.pending, 2 * len(memory.pending)))
+            memory = memory._replace(pending=large.longer(memory.pending, 2 * len(memory.pending)))
         else:
             memory.counters[N_PENDING_LOST] += len(short) - len(memory.pending) // 2
             # Fingerprints are random, so this is a sample, and the same one for any order.

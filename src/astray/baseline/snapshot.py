@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from astray import blob
+from astray import blob, large
 from astray.baseline.buffers import COUNTERS, KEPT_USED, PENDING_USED
 from astray.baseline.findings import Findings
 from astray.baseline.judging import Judging
 from astray.baseline.kept import KEPT
-from astray.baseline.memory import AGENTS, GROUPS, SCRIPTS, SESSIONS, Memory, longer
+from astray.baseline.memory import AGENTS, GROUPS, SCRIPTS, SESSIONS, Memory
 from astray.baseline.pages import used_pages
 from astray.baseline.turn import summed
 from astray.baseline.upgrading import upgraded_shard
@@ -91,7 +91,7 @@ def load(data: bytes) -> Loaded:
     waiting = _popped(arrays, _WAITING)
     swarms = _popped(arrays, _SWARMS)  # older dumps have none
     arrays = upgraded_shard(arrays)
-    arrays["counters"] = longer(arrays["counters"], COUNTERS)
+    arrays["counters"] = large.longer(arrays["counters"], COUNTERS)
     arrays.setdefault("kept", np.zeros(0, KEPT))
     memory = Memory.around(**arrays)
     waits = (meta["waiting"], waiting)

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from astray import large
 from astray.baseline.buffers import DONORS_NEXT, DONORS_USED, RECENT_DONORS_USED
 from astray.baseline.layout import DONOR
-from astray.baseline.memory import DONORS, RECENT_DONORS, Memory, longer
+from astray.baseline.memory import DONORS, RECENT_DONORS, Memory
 
 
 def gathered_donors(
@@ -29,7 +30,10 @@ def gathered_donors(
     counters[DONORS_USED] = len(donors)
     counters[DONORS_NEXT] = len(donors) % DONORS
     counters[RECENT_DONORS_USED] = len(recent)
-    return {"donors": longer(donors, DONORS), "recent_donors": longer(recent, RECENT_DONORS)}
+    return {
+        "donors": large.longer(donors, DONORS),
+        "recent_donors": large.longer(recent, RECENT_DONORS),
+    }
 
 
 def _chosen(donors: list[NDArray[Any]], most: int) -> NDArray[Any]:
