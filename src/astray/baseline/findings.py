@@ -47,9 +47,10 @@ class Findings:
         """Return the findings of a session, the most surprising first."""
         return self._kept.get(number, ())
 
-    def drop(self, number: int) -> None:
-        """Forget the findings of a session that has ended."""
-        self._kept.pop(number, None)
+    def drop(self, numbers: Iterable[int]) -> None:
+        """Forget the findings of sessions that have ended; most have none."""
+        for number in self._kept.keys() & numbers:
+            del self._kept[number]
 
     def dump(self) -> list[Any]:
         """Return the findings as JSON."""

@@ -152,8 +152,8 @@ class Shard:
                 told = until
             findings[place] = self.findings.of(number)
         self.findings.keep(evidences[told:])
-        for number in rows["number"][(rows["row"] < 0) & (rows["row"] > FIRST_ROW)].tolist():
-            self.findings.drop(number)
+        over = (rows["row"] < 0) & (rows["row"] > FIRST_ROW)
+        self.findings.drop(rows["number"][over].tolist())
         return tuple(findings)
 
     def _enter(

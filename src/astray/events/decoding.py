@@ -3,7 +3,7 @@
 Every byte of a chunk belongs to an event, to a reject or to a blank line.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -75,11 +75,13 @@ class Decoded:
         """Return the bytes of one event, without the line break."""
         return self.chunk.data[self.rows["line_first"][row] : self.rows["line_end"][row]]
 
-    def texts(self, places: NDArray[np.integer[Any]]) -> Iterator[bytes]:
-        """Yield the bytes of the events at these places, without line breaks."""
-        data, first, end = self.chunk.data, self.rows["line_first"], self.rows["line_end"]
-        for edges in zip(first[places].tolist(), end[places].tolist(), strict=True):
-            yield data[slice(*edges)]
+    def texts(self, places: NDArray[np.integer[Any]]) -> list[bytes]:
+        """Return the bytes of the events at these places, without line breaks."""
+        data, rows = self.chunk.data, self.rows
+        edges = zip(
+            rows["line_first"][places].tolist(), rows["line_end"][places].tolist(), strict=True
+        )
+        return [data[first:end] for first, end in edges]
 
     def lines(self, places: NDArray[np.intp]) -> Lines:
         """Return the lines of the events at these places."""

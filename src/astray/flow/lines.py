@@ -39,6 +39,19 @@ class Lines:
 
     def feed(self, data: bytes) -> Iterator[Chunk]:
         """Take more bytes; yield what can be handed over."""
+        cut = 0 if self._inside else data.rfind(b"\n") + 1
+        if cut:  # nearly always; what was held back has no break
+            whole = b"".join((self._rest, memoryview(data)[:cut]))
+            self._rest = data[cut:]
+            yield self._handed(whole)
+        else:
+            yield from self._fed(data)
+        if len(self._rest) >= self._bytes_max:
+            self._inside = True
+            yield self._chunk(len(self._rest), fragment=True)
+
+    def _fed(self, data: bytes) -> Iterator[Chunk]:
+        """Take more bytes of a line that has begun; yield what ends with it."""
         self._rest = self._rest + data if self._rest else data
         if self._inside and b"\n" in self._rest:
             self._inside = False
@@ -47,9 +60,6 @@ class Lines:
         cut = self._rest.rfind(b"\n") + 1
         if cut:
             yield self._chunk(cut)
-        if len(self._rest) >= self._bytes_max:
-            self._inside = True
-            yield self._chunk(len(self._rest), fragment=True)
 
     def finish(self) -> Iterator[Chunk]:
         """Yield a last line that has no line break."""
@@ -59,9 +69,11 @@ class Lines:
             yield chunk if chunk.fragment else replace(chunk, data=chunk.data + b"\n")
 
     def _chunk(self, size: int, *, fragment: bool = False) -> Chunk:
-        data = self._rest[:size]
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return self._handed(data, fragment=fragment)
+
+    def _handed(self, data: bytes, *, fragment: bool = False) -> Chunk:
         chunk = Chunk(self._source, self.offset, data, fragment, origin=self._origin)
-        self.offset += size
+        self.offset += len(data)
         self.tail = (self.tail + data[-TAIL_BYTES:])[-TAIL_BYTES:]
-        self._rest = self._rest[size:]
         return chunk
