@@ -37,7 +37,7 @@ Pages = NDArray[Any]
 EXCUSED_NOTE = 1
 """In the table of a group: nobody of it finds this item new, as somebody has said so."""
 
-_WEIGHTS, _LAST_WEIGHT = 4 * WAYS, 8 * WAYS - 1
+_WEIGHTS, _LAST = 4 * WAYS, PAGE.itemsize - 1
 _USED = WAYS - 1
 _HALF = np.uint64(32)
 _SALT = np.uint64(0xA24BAED4963EE407)
@@ -80,12 +80,12 @@ def find(pages: Pages, table: Any, item: int) -> int:
 
 @inner
 def fetch_page(pages: Pages, table: Any, item: int) -> None:
-    """Ask for the items of the page in which an item would be, and for their weights."""
+    """Ask for the page in which an item would be: three lines, wherever it begins."""
     if table["run"] > 0:
         page = page_of(table, item)
         fetch(pages, page, int64(0))
         fetch(pages, page, int64(_WEIGHTS))
-        fetch(pages, page, int64(_LAST_WEIGHT))
+        fetch(pages, page, int64(_LAST))
 
 
 @inner
