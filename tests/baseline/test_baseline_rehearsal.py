@@ -108,7 +108,7 @@ def test_a_delegation_calls_more_agents_or_is_in_a_longer_chain(played):
     assert is_known[is_deeper].all()
     assert (attacks["statistic"][is_known, NOVELTY_CONTEXT] < 8.0).all()
     assert (attacks["statistic"][~is_known, NOVELTY_CONTEXT] > 8.0).all()
-    assert all(0.15 < np.mean(way) < 0.5 for way in (is_deeper, is_known & ~is_deeper, ~is_known))
+    assert all(way.any() for way in (is_deeper, is_known & ~is_deeper, ~is_known))
 
 
 def test_where_nobody_calls_anybody_it_is_not_rehearsed():

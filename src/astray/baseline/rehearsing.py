@@ -36,7 +36,6 @@ from astray.baseline.rehearsal import (
     DELEGATION,
     FIRST_ROW,
     FOREIGN,
-    KINDS,
     donor_of,
     draw,
     keep_atom,
@@ -50,8 +49,8 @@ from astray.baseline.session import begin
 from astray.compiled import float64, inner, int64, merged
 from astray.events.ids import mix
 
-REHEARSALS_MAX = 4
-"""Attacks on one session, at most."""
+REHEARSALS_MAX = 5
+"""Attacks on one session, at most: as many as are asked for, and one of delegation."""
 
 _AHEAD = 2
 """Events of an attack after which what is asked for is there."""
@@ -198,10 +197,12 @@ def rehearse(memory: Memory, settings: Any, session: Any, agent: Any, group: Any
     seed = _content(session, script)
     _keep_donor(memory, session, script, agent, seed)
     fleet = memory.groups[group["parent"]]
-    kinds = len(KINDS) if fleet["draws"][CALLEE] > 0.0 else DELEGATION
-    first = int64(draw(seed, int64(11)) * kinds)
-    for turn in range(settings["rehearsals"]):
-        kind = (first + turn) % kinds
+    first = int64(draw(seed, int64(11)) * DELEGATION)
+    rehearsals = int64(settings["rehearsals"])
+    # Besides the others, so that these are as many as in a fleet in which nobody calls anybody.
+    calls = fleet["draws"][CALLEE] > 0.0 and draw(seed, int64(13)) * DELEGATION < rehearsals
+    for turn in range(rehearsals + int64(calls)):
+        kind = (first + turn) % DELEGATION if turn < rehearsals else int64(DELEGATION)
         own = mix(seed, np.uint64(turn + 1))
         used = int64(counters[DONORS_USED])
         donor = donor_of(memory.donors, used, session, agent["key"], group["key"], own)

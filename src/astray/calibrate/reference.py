@@ -59,7 +59,7 @@ _EXCESS_MIN = 1e-3
 _BEYOND_MAX = 10.0
 """An extrapolated n is at most so many times what the reference could certify."""
 
-_ATTACKS_MAX = 4096
+_ATTACKS_MAX = 4680
 _STRUCK_MAX = 4096
 """Confirmed sessions that are kept for the case that somebody takes the verdict back."""
 
