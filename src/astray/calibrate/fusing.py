@@ -60,10 +60,6 @@ _SUM_SHARE = 0.1
 _SUMMED = DELEGATION
 """Kinds before it have a share in the sum; what spreads to others looks like no other kind."""
 
-_PRIOR = np.zeros(len(KINDS))
-_PRIOR[DELEGATION] = -1.0
-"""Log odds of a kind before anything is known of a session: one is rarer than the others."""
-
 _NAMED_SHARE = 0.1
 
 Bits = NDArray[np.float32]
@@ -183,7 +179,6 @@ def fuse_all(
                 of_kind = by_tree[kind * TREES : (kind + 1) * TREES]
                 of_trees = odds_in(of_kind, leaves[fold, kind])
                 odds[kind] = (of_trees + odds[kind]) / 2.0
-                odds[kind] += _PRIOR[kind]
                 total += odds[kind] if kind < _SUMMED else 0.0
             fused[row] = _soft_maximum(odds) + _SUM_SHARE * total
             for statistic in NAMED:
