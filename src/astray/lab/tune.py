@@ -30,6 +30,7 @@ BUDGETS = (100.0, 200.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0)
 """Nominal false suspensions per million sessions that are tried as thresholds."""
 
 _LOOK_EVERY_S = 0.2
+_THREAD_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ def _outcome(future: "Future[Outcomes | _Failed]") -> Outcomes:
 @contextmanager
 def _workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
     """Start processes; on the way out none is left, whatever it is at."""
-    others = set(multiprocessing.active_children())
+    others, threads = set(multiprocessing.active_children()), set(threading.enumerate())
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
     try:
         yield pool
@@ -165,6 +166,9 @@ def _workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
             process.terminate()
         for process in ours:
             process.join()
+        # A thread of the pool that still closes its pipes while Python ends is complained about.
+        for thread in set(threading.enumerate()) - threads:
+            thread.join(_THREAD_S)
 
 
 @contextmanager
