@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from astray.baseline.buffers import RECENT_DONORS_USED
 from astray.baseline.layout import BYTES, CALLEES, DEPTH, EVENTS, NOVELTY_CONTEXT, STATISTICS
 from astray.baseline.rehearsal import (
     BURST,
@@ -104,11 +105,31 @@ def test_a_delegation_calls_more_agents_or_is_in_a_longer_chain(played):
 
     assert (called[~is_deeper] > 4).all()
     assert (called[is_deeper] == 1).all()
-    assert {1.0, 4.0} <= set(depth[is_deeper].tolist()) <= {1.0, 2.0, 3.0, 4.0}
+    assert 1 < len(set(depth[is_deeper].tolist()))
+    assert set(depth[is_deeper].tolist()) <= {1.0, 2.0, 3.0, 4.0}
     assert is_known[is_deeper].all()
     assert (attacks["statistic"][is_known, NOVELTY_CONTEXT] < 8.0).all()
     assert (attacks["statistic"][~is_known, NOVELTY_CONTEXT] > 8.0).all()
     assert all(way.any() for way in (is_deeper, is_known & ~is_deeper, ~is_known))
+
+
+@pytest.mark.parametrize("other", [{"target_agent": "b"}, {"delegation_depth": 2}])
+def test_sessions_that_differ_in_delegation_alone_are_not_the_same(other):
+    """Else which of them is a donor would depend on the order in which they end."""
+    later_us = _START_US + 1000 * _HOUR_US
+    common = {"ts_us": later_us, "action": "do", "session": "s", "session_end": True}
+    one = Event(agent="one", target_agent="a", **common)
+    two = Event(agent="two", **{"target_agent": "a", **common, **other})
+
+    donors = []
+    for events in ([one, two], [two, one]):
+        shard = new_shard(_CONFIG)
+        feed(shard, [*fleet(days=2), *events])
+        found = shard.memory.recent_donors[: shard.memory.counters[RECENT_DONORS_USED]]
+        donors.append(np.sort(found, order="order"))
+
+    assert len(donors[0]) == 2
+    assert donors[0].tobytes() == donors[1].tobytes()
 
 
 def test_where_nobody_calls_anybody_it_is_not_rehearsed():

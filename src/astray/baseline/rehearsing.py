@@ -94,7 +94,8 @@ def _content(session: Any, script: Any) -> np.uint64:
         content = mix(content ^ atom["action"], atom["resource"][0])
         content = mix(content ^ atom["source"], atom["resource"][1] ^ np.uint64(atom["gap_us"]))
         size = np.uint64(float64(atom["bytes"])) ^ (np.uint64(atom["outcome"]) << _HIGH)
-        content = mix(content ^ size, np.uint64(float64(atom["count"])))
+        count = np.uint64(float64(atom["count"])) ^ (np.uint64(atom["depth"]) << _HIGH)
+        content = mix(content ^ size ^ atom["callee"], count)
     return content
 
 
