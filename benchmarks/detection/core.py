@@ -19,9 +19,10 @@ from astray.baseline.shard import Shard
 from astray.config import Config
 from astray.decide.decider import SCORED, Decider, Ranked, Ruling
 from astray.decide.decision import Decision
-from astray.decide.limits import lowest_limits
+from astray.decide.limits import lowest_limits, tag_patterns
 from astray.decide.review import Review
 from astray.events import Chunk, Decoded, decode
+from astray.flow.tagging import Tagger
 from astray.lab.replay import enforced
 from astray.lab.sessions import Names, SessionScore, session_scores
 from baselines.protocol import Key
@@ -100,6 +101,7 @@ class Core:
         self._decider = Decider(self._config)
         self._window_us = int(config.baseline.window_s * _MICROS)
         self._decider.audit = self._keep
+        self._tagger = Tagger(tag_patterns(self._config))
         self.rulings: list[Ruling] = []
         self.ranked: list[tuple[NDArray[Any], NDArray[np.float32]]] = []
 
@@ -111,10 +113,10 @@ class Core:
         own = (rows["group"] == 0) | (not by_group)
         key = np.where(own, rows["agent"], rows["group"])
         shard_of = key % np.uint64(len(self._shards))
-        window_us = windows_of(decoded, self._window_us)
+        window_us, tags = windows_of(decoded, self._window_us), self._tagger.tags(decoded)
         for shard in self._shards:
             order = np.flatnonzero(shard_of == shard.number)
-            self._rule(shard.assess(part_of(shard.number, decoded, order, window_us)))
+            self._rule(shard.assess(part_of(shard.number, decoded, order, window_us, tags)))
 
     def finish(self) -> None:
         """Rule on the sessions that are still open, as they stand."""

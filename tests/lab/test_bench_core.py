@@ -70,6 +70,15 @@ def test_the_bench_scores_what_a_replay_scores(recording, plain):
     assert plain.event_us == through_flow.event_us
 
 
+def test_the_bench_knows_what_is_sensitive_as_a_replay_does(recording, plain):
+    """With tags, too, it scores what a replay scores; and they make a difference."""
+    tagged = load_config(overrides={"sensitive": {"actions": ["*read*", "*list*", "*get*"]}})
+
+    done, through_flow = run(recording.events, tagged), replay(recording.events, tagged)
+
+    assert n_of(done) == n_of(through_flow) != n_of(plain)
+
+
 def test_every_session_has_its_statistics_and_the_age_of_its_agent(recording, plain):
     """Statistics are those at the end, and an agent's first sessions are of the youngest class."""
     statistics, ages = plain.statistics(), plain.ages()

@@ -85,7 +85,7 @@ def load(data: bytes) -> Loaded:
     Raises
     ------
     StateError
-        The bytes are not a shard's, damaged, or of another schema version.
+        The bytes are not a shard's, damaged, or of a schema version that is not read.
     """
     meta, arrays = blob.unpack(data, _KIND)
     waiting = _popped(arrays, _WAITING)

@@ -114,7 +114,7 @@ def teach(
     sooner found.
     """
     experts = Experts.none(real.shape[1])
-    first = before.slopes if before is not None and before.are_taught else experts.slopes.copy()
+    first = before.slopes if before is not None and before.are_taught else experts.slopes
     seen, seen_foreign = binned(real), binned(foreign)
     for fold in range(FOLDS):
         others = np.flatnonzero(folds != fold)[-_REAL_MAX:]

@@ -20,7 +20,7 @@ The tables stay as they are while an event-time window lasts.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 from astray import blob
 from astray.baseline.layout import AGE_CLASSES, STATISTICS
 from astray.baseline.ranking import is_settled
-from astray.baseline.rehearsal import FIRST_ROW, STRUCK_ROW
-from astray.baseline.upgrading import ADDED_STATISTICS, upgraded
+from astray.baseline.rehearsal import FIRST_ROW, KINDS, STRUCK_ROW
+from astray.calibrate.dumped import experts_in, move_columns, upgrade
 from astray.calibrate.ended import (
     Folds,
     Quantised,
@@ -43,7 +43,7 @@ from astray.calibrate.ended import (
 from astray.calibrate.fusing import Bits, Experts, Fusion, is_time, teach
 from astray.compiled import compiled
 from astray.detectors.levels import LEVELS, MISSING
-from astray.detectors.panel import Levels, moved
+from astray.detectors.panel import Levels
 
 _LEVELS_PER_UNIT = 64.0
 """Statistics are kept in steps of a 64th, up to 64."""
@@ -59,7 +59,7 @@ _EXCESS_MIN = 1e-3
 _BEYOND_MAX = 10.0
 """An extrapolated n is at most so many times what the reference could certify."""
 
-_ATTACKS_MAX = 4680
+_ATTACKS_MAX = 585 * len(KINDS)
 _STRUCK_MAX = 4096
 """Confirmed sessions that are kept for the case that somebody takes the verdict back."""
 
@@ -327,13 +327,14 @@ class Reference:
         """
         meta, arrays = blob.unpack(data, _KIND)
         reference = cls(sessions_max, columns)
-        _upgrade(arrays, len(meta.get("columns", ())))
-        _move_columns(arrays, meta.get("columns", ()), reference.columns)
+        before = meta.get("columns", ())
+        upgrade(arrays, len(before))
+        move_columns(arrays, before, reference.columns)
         reference._ages = [
             AgeReference(
                 arrays[f"past{age}"][-sessions_max:],
                 arrays[f"attacks{age}"],
-                Fusion(_experts_in(arrays, age), len(STATISTICS) + len(columns)),
+                Fusion(experts_in(arrays, age), len(STATISTICS) + len(columns)),
                 meta["ever"][age],
             )
             for age in range(AGE_CLASSES)
@@ -347,28 +348,6 @@ class Reference:
         return reference
 
 
-def _upgrade(arrays: dict[str, NDArray[Any]], columns: int) -> None:
-    """Give sessions of an older layout today's statistics: what is added is missing of them.
-
-    Experts that do not know all of today's are forgotten: the past teaches new ones at once.
-    """
-    today = ended_type(columns)
-    for name in [name for name in arrays if arrays[name].dtype.names]:
-        if arrays[name].dtype != today:
-            arrays[name] = upgraded(arrays[name], today)
-            arrays[name]["statistic"][:, ADDED_STATISTICS] = MISSING
-    known = Experts.none(len(STATISTICS) + columns).slopes.shape
-    for age in range(AGE_CLASSES):
-        if f"slopes{age}" in arrays and arrays[f"slopes{age}"].shape != known:
-            for name in Experts._fields:
-                del arrays[f"{name}{age}"]
-
-
-def _experts_in(arrays: Mapping[str, NDArray[Any]], age: int) -> Experts:
-    names = [f"{name}{age}" for name in Experts._fields]
-    return Experts(*(arrays[name] for name in names)) if names[0] in arrays else Experts.none()
-
-
 def _counting(levels: Quantised) -> NDArray[np.intp]:
     """Return which columns of detectors are known of enough sessions to count."""
     known = np.count_nonzero(levels != MISSING, axis=0)
@@ -379,22 +358,3 @@ def _known_share(levels: Quantised) -> float:
     """Return the share of sessions of which all of these columns are known."""
     known = np.count_nonzero((levels != MISSING).all(axis=1))
     return float((known + 1.0) / (len(levels) + 1.0))
-
-
-def _move_columns(
-    arrays: dict[str, NDArray[Any]], before: Sequence[str], now: Sequence[str]
-) -> None:
-    """Give dumped sessions the columns there are now; experts knew only those there were."""
-    if tuple(before) == tuple(now):
-        return
-    for name in [
-        name for name in arrays if name.startswith(("past", "attacks", "pending", "struck"))
-    ]:
-        old = arrays[name]
-        new = arrays[name] = np.zeros(len(old), ended_type(len(now)))
-        for field in ("session", "start_us", "age", "kind"):
-            new[field] = old[field]
-        first, rest = np.split(old["statistic"], [len(STATISTICS)], axis=1)
-        new["statistic"] = np.concatenate((first, moved(rest, before, now, MISSING)), axis=1)
-    for name in [name for name in arrays if name.startswith(Experts._fields)]:
-        del arrays[name]
