@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from astray.cli.main import app
 from astray.events import Event, encode_event
+from astray.flow.statefiles import is_reference, read_state
 from astray.lab.simulate import SimulationOptions, simulate, write
 from astray.respond.secret import secret_of
 
@@ -211,7 +212,8 @@ def states(recovery: Path) -> dict[tuple[str, str], bytes]:
         query = "SELECT step_id, state_key, ser_change FROM snaps ORDER BY snap_epoch"
         for step, key, state in rows(part, query):
             if key.startswith(("shard-", "tenants-")):
-                found[step, key] = pickle.loads(state)  # noqa: S301 - astray wrote it
+                kept = pickle.loads(state)  # noqa: S301 - astray wrote it
+                found[step, key] = read_state(recovery, kept) if is_reference(kept) else kept
     return found
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from astray.errors import StateError
 from astray.joining import joined
 
-SCHEMA_VERSION, OLDEST_VERSION = 9, 8
+SCHEMA_VERSION, OLDEST_VERSION = 10, 8
 """The version of what is written, and the oldest that is read; whoever unpacks upgrades it."""
 
 _MAGIC = b"astray\x00S"

@@ -229,7 +229,7 @@ def test_damaged_and_missing_shards_are_named(first):
     missing = refused(first, "recovery", "new", "--config", "three.toml")
 
     with sqlite3.connect(first / "recovery" / "part-0.sqlite3") as connection:
-        update = "UPDATE snaps SET ser_change = substr(ser_change, 1, 500) WHERE state_key = ?"
+        update = "UPDATE snaps SET ser_change = substr(ser_change, 1, 50) WHERE state_key = ?"
         connection.execute(update, (shard_key(2),))
     connection.close()
     damaged = refused(first, "recovery", "new", "--config", "three.toml", code=1)

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import pickle
 import shutil
 import sqlite3
 from pathlib import Path
@@ -11,6 +12,7 @@ import orjson
 import pytest
 
 from astray.flow.keys import shard_key, tenant_key
+from astray.flow.statefiles import FOLDER
 from running import (
     astray,
     attacked_fleet,
@@ -144,13 +146,13 @@ def test_looking_changes_nothing(first):
 
 def spoil(recovery: Path) -> int:
     """Change a byte in the middle of a shard's state; return the snapshot's epoch."""
-    with contextlib.closing(sqlite3.connect(recovery / "part-0.sqlite3")) as connection, connection:
+    with contextlib.closing(sqlite3.connect(recovery / "part-0.sqlite3")) as connection:
         query = "SELECT snap_epoch, ser_change FROM snaps WHERE state_key = ?"
-        epoch, state = connection.execute(query, (shard_key(2),)).fetchone()
-        middle = len(state) // 2
-        bad = state[:middle] + bytes([state[middle] ^ 1]) + state[middle + 1 :]
-        update = "UPDATE snaps SET ser_change = ? WHERE state_key = ?"
-        connection.execute(update, (bad, shard_key(2)))
+        epoch, kept = connection.execute(query, (shard_key(2),)).fetchone()
+    file = recovery / FOLDER / pickle.loads(kept)[1]  # noqa: S301 - astray wrote it
+    state = bytearray(file.read_bytes())
+    state[len(state) // 2] ^= 1
+    file.write_bytes(state)
     return epoch
 
 

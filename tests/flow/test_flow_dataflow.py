@@ -1,9 +1,7 @@
 """The real dataflow: from chunks to decisions, whatever the batches, crashes and faults."""
 
-import contextlib
 import itertools
 import random
-import sqlite3
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,10 +19,11 @@ from astray.events import Chunk, Event
 from astray.flow.counters import Counters
 from astray.flow.dataflow import build_flow
 from astray.flow.engine import run_flow
-from astray.flow.keys import shard_key, tenant_key
+from astray.flow.keys import TENANT_KEYS, shard_key, tenant_key
 from astray.flow.recovery import open_recovery
 from astray.flow.sinks import Calling, Collector, RejectsFile
 from astray.flow.sources import Reading, Sources
+from astray.flow.statefiles import FOLDER, StateFiles
 from astray.flow.steps import Context
 from core import Core
 from running import lines, states
@@ -93,9 +92,11 @@ class Run:
 
     def over(self, source, folder: Path | None = None, interval_s: float = 10.0) -> "Run":
         """Run over a source; with a folder, go on from the state in it and leave it there."""
+        files = StateFiles(folder / "recovery", least_bytes=1) if folder else None
         context = Context(
-            self.config, [SOURCE], self.counters, durable=folder is not None, flush=self.flush
-        )
+            self.config, [SOURCE], self.counters, durable=folder is not None, files=files,
+            flush=self.flush,
+        )  # fmt: skip
         rejects = RejectsFile(folder / "rejects.jsonl" if folder else None, durable=True)
         flow = build_flow(context, source, Calling(self.collector), rejects)
         if folder is None:
@@ -238,6 +239,19 @@ def test_a_crash_anywhere_changes_nothing(tmp_path_factory, aborts, interval_s):
     assert states(folder / "recovery") == kept
 
 
+def test_files_of_states_do_not_pile_up(tmp_path):
+    """However many epochs there have been, the newest few states of each key are left."""
+    Run().over(TestingSource(chunks(lines(busy_stream(count=400)), 10)), tmp_path, interval_s=0.0)
+    keys = 3 + TENANT_KEYS
+    after = len(list((tmp_path / "recovery" / FOLDER).iterdir()))
+
+    with open_recovery(tmp_path / "recovery", _CONFIG):
+        named = len(list((tmp_path / "recovery" / FOLDER).iterdir()))
+
+    assert keys < after <= 3 * keys
+    assert keys <= named <= after
+
+
 def test_a_resumed_run_reads_the_rest_only(tmp_path):
     """After a clean end nothing is read again: the second run sees only what is new."""
     data = lines(busy_stream(count=100))
@@ -341,14 +355,10 @@ def test_a_damaged_state_is_refused(tmp_path):
     """A state with a flipped bit ends the next run with an error of ours, not with nonsense."""
     items = chunks(lines(busy_stream(count=50)), 10)
     Run().over(TestingSource(items), tmp_path)
-    (part,) = (tmp_path / "recovery").glob("part-*.sqlite3")
-    with contextlib.closing(sqlite3.connect(part)) as connection:
-        query = "SELECT rowid, ser_change FROM snaps WHERE state_key = ?"
-        for row, state in connection.execute(query, (shard_key(0),)).fetchall():
-            middle = len(state) // 2
-            flipped = state[:middle] + bytes([state[middle] ^ 1]) + state[middle + 1 :]
-            connection.execute("UPDATE snaps SET ser_change = ? WHERE rowid = ?", (flipped, row))
-        connection.commit()
+    for file in (tmp_path / "recovery" / FOLDER).iterdir():
+        state = bytearray(file.read_bytes())
+        state[len(state) // 2] ^= 1
+        file.write_bytes(state)
 
     with pytest.raises(StateError):
         Run().over(TestingSource(items), tmp_path)

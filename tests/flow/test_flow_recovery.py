@@ -29,7 +29,7 @@ def test_a_new_directory_is_made_and_marked(tmp_path):
     recovery = opened(directory)
     opened(directory)
 
-    assert Path(recovery.db_dir) == directory
+    assert Path(recovery.engine.db_dir) == directory
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert sorted(path.name for path in directory.iterdir()) == ["astray.json", "part-0.sqlite3"]
     assert orjson.loads((directory / "astray.json").read_bytes()) == {

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -103,7 +104,7 @@ def run(
         overrides["webhook"] = [{"url": webhook, "secret": secret}]
         configured = load_config(config, overrides)
     configured = with_thresholds(configured, mode, alert_at, suspend_at)
-    member = _member(processes, cluster, process)
+    member = _member(processes, cluster, process, is_local=lifeline)
     is_first = member is None or member.is_first
     screen = Screen(configured.alerts.stdout if is_first else "off")
     reading = Reading(follow=follow)
@@ -134,12 +135,14 @@ def _run(live: Live, screen: Screen) -> None:
     _last_words(screen, live.counters, time.monotonic() - started_s)
 
 
-def _member(processes: int, addresses: str | None, process: int | None) -> Cluster | None:
+def _member(
+    processes: int, addresses: str | None, process: int | None, *, is_local: bool
+) -> Cluster | None:
     """Return the cluster that a process is one of, or that it is going to start."""
     if addresses is not None:
         if processes > 1:
             raise ConfigError(["--processes and --cluster: one or the other"])
-        return cluster_of(addresses, process)
+        return replace(cluster_of(addresses, process), is_local=is_local)
     if process is not None:
         raise ConfigError(["--process: only with --cluster"])
     return Cluster(("",) * processes, 0) if processes > 1 else None

@@ -9,13 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bytewax.recovery import RecoveryConfig
-
 from astray.config import Config
 from astray.errors import ConfigError, StateError
 from astray.flow.naming import STDIN, check_sources
 from astray.flow.openfile import Place
-from astray.flow.recovery import check_fits, open_recovery
+from astray.flow.recovery import Recovery, check_fits, open_recovery
 from astray.flow.sources import Places
 from astray.flow.state import Whole, make_directory, places_in, read_exported, read_whole, sound
 from astray.flow.verdicts import VERDICTS
@@ -39,7 +37,7 @@ class Beginning:
     told: tuple[str, ...] = ()
 
     @contextmanager
-    def recovery(self, config: Config) -> Iterator[RecoveryConfig | None]:
+    def recovery(self, config: Config) -> Iterator[Recovery | None]:
         """Have a copy of the state in a recovery directory, as long as it is needed.
 
         Raises

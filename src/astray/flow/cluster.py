@@ -11,10 +11,14 @@ PROCESSES_MAX = 64
 
 @dataclass(frozen=True)
 class Cluster:
-    """The addresses of all processes of a run, in the same order for each, and one's place."""
+    """The addresses of all processes of a run, in the same order for each, and one's place.
+
+    `is_local`: all of them are on this machine, and have the same files.
+    """
 
     addresses: tuple[str, ...]
     process: int
+    is_local: bool = False
 
     @property
     def is_first(self) -> bool:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from astray.baseline.shard import Shard
 from astray.decide.decider import Decider
+from astray.flow.statefiles import State
 
 SCORE_EDGES: Final = tuple(range(20, 121, 10))
 """Upper edges of the buckets that ended sessions are counted in by score."""
@@ -41,23 +42,24 @@ class Watched:
 
 @dataclass
 class Snapshots:
-    """What it took to make the state durable."""
+    """What it took to make the state durable, as far as the flow waits for it."""
 
     count: int = 0
     size_bytes: int = 0
     seconds: float = 0.0
     longest_s: float = 0.0
 
-    def timed(self, dump: Callable[[], bytes]) -> bytes:
-        """Return a state's bytes, and take note of what they took."""
+    def timed(self, dump: Callable[[], bytes], put: Callable[[bytes], State]) -> State:
+        """Return what is kept of a state once it has been put away; take note of what it took."""
         started_s = time.perf_counter()
         state = dump()
+        kept = put(state)
         took_s = time.perf_counter() - started_s
         self.count += 1
         self.size_bytes += len(state)
         self.seconds += took_s
         self.longest_s = max(self.longest_s, took_s)
-        return state
+        return kept
 
 
 @dataclass

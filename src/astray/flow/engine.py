@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from bytewax.dataflow import Dataflow
-from bytewax.recovery import RecoveryConfig
 from bytewax.testing import cluster_main, run_main
 
 from astray.errors import RecoveryError
 from astray.flow.allocating import keep_freed_memory
 from astray.flow.cluster import Cluster
 from astray.flow.faults import unwrapped
+from astray.flow.recovery import Recovery
 
 _ENGINE_API = "BYTEWAX_DATAFLOW_API_ENABLED"
 """Where it is set, to whatever, the engine tells everybody on every network of its dataflow."""
@@ -28,7 +28,7 @@ look through all of them, a fifth of the time from a topic to decisions, and non
 def run_flow(
     flow: Dataflow,
     interval_s: float,
-    recovery: RecoveryConfig | None = None,
+    recovery: Recovery | None = None,
     cluster: Cluster | None = None,
 ) -> None:
     """Run a dataflow to the end of its sources; what a step raises comes as it is.
@@ -47,7 +47,7 @@ def run_flow(
     except RuntimeError as error:
         if recovery is None or _ENGINE_DATABASE not in str(error):
             raise
-        raise RecoveryError(f"{recovery.db_dir}: cannot be used: {error}") from None
+        raise RecoveryError(f"{recovery.engine.db_dir}: cannot be used: {error}") from None
 
 
 @contextmanager
@@ -72,17 +72,18 @@ def _rare_collections() -> Iterator[None]:
 def _run(
     flow: Dataflow,
     interval: timedelta,
-    recovery: RecoveryConfig | None,
+    recovery: Recovery | None,
     cluster: Cluster | None,
 ) -> None:
     keep_freed_memory()
+    engine = None if recovery is None else recovery.engine
     if cluster is None:
-        run_main(flow, epoch_interval=interval, recovery_config=recovery)
+        run_main(flow, epoch_interval=interval, recovery_config=engine)
         return
     cluster_main(
         flow,
         list(cluster.addresses),
         cluster.process,
         epoch_interval=interval,
-        recovery_config=recovery,
+        recovery_config=engine,
     )

@@ -34,7 +34,7 @@ from astray.flow.metrics import metrics_page
 from astray.flow.naming import STDIN, check_sources
 from astray.flow.past import past_of
 from astray.flow.reading import Reading
-from astray.flow.recovery import open_recovery
+from astray.flow.recovery import Recovery, open_recovery
 from astray.flow.retention import Retention
 from astray.flow.serving import Pages, PageServer, listening_problem
 from astray.flow.sinks import Calling, RejectsFile
@@ -116,7 +116,7 @@ class Live:
             silent_after_s = config.blindness.silent_after_s
             watch = Watch(self.reading.listening, store, silent_after_s, alerts.wake)
             stack.enter_context(watch)
-            context = self._context(kafka.names, store, durable=recovery is not None)
+            context = self._context(kafka.names, store, recovery)
             letters = kafka.letters(self.reading)
             rejects = RejectsFile(_path(config.rejects.file), letters, durable=context.durable)
             feeds = kafka.feeds(self.reading, stack)
@@ -131,12 +131,13 @@ class Live:
             record.settle()
         self.reading.raise_fault()
 
-    def _context(self, names: Sequence[str], store: Store, *, durable: bool) -> Context:
+    def _context(self, names: Sequence[str], store: Store, recovery: Recovery | None) -> Context:
         self.reading.clustered = self.cluster is not None
         stop = self.reading.stop if self.reading.clustered else None
         pace = self.reading.pace
         return Context(
-            self.config, names, self.counters, durable=durable, stop=stop, pace=pace,
+            self.config, names, self.counters, durable=recovery is not None,
+            files=recovery.files if recovery else None, stop=stop, pace=pace,
             judgements=self.verdicts, placed=store.place_verdict,
         )  # fmt: skip
 

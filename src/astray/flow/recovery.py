@@ -9,6 +9,7 @@ import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,8 +23,9 @@ from astray.errors import RecoveryError
 from astray.flow.cluster import Cluster
 from astray.flow.dataflow import FLOW
 from astray.flow.keys import SPREAD, TENANT_KEYS
-from astray.flow.snapshots import forget_unreached
+from astray.flow.snapshots import forget_unnamed, forget_unreached, take_in_files
 from astray.flow.sources import READ_KEYS
+from astray.flow.statefiles import StateFiles
 from astray.flow.steps import STEPS
 
 _MARK = "astray.json"
@@ -50,14 +52,25 @@ def _address(config: Config) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """A recovery directory in use: by the engine, and by steps for states that are large.
+
+    `files` is None where not all processes of a cluster have the same files.
+    """
+
+    engine: RecoveryConfig
+    files: StateFiles | None
+
+
 @contextmanager
 def open_recovery(
     directory: Path, config: Config, cluster: Cluster | None = None
-) -> Iterator[RecoveryConfig]:
+) -> Iterator[Recovery]:
     """Have the engine's recovery store in a directory, which is made if it is not there.
 
     No other astray can have it at the same time. In a cluster the first process keeps the
-    state of all: the engine sends it there.
+    state of all: the engine sends it there, unless all can write to the directory themselves.
 
     Raises
     ------
@@ -65,19 +78,21 @@ def open_recovery(
         The directory cannot be used, is not astray's, is in use, or holds the state of
         another configuration.
     """
+    files = StateFiles(directory) if cluster is None or cluster.is_local else None
     with ExitStack() as stack:
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if cluster is not None and not cluster.is_first:
+            engine_directory = directory
+            if cluster is None or cluster.is_first:
+                stack.enter_context(_locked(directory))
+                _prepare(directory, config, takes_in_files=files is None)
+            else:
                 nothing = stack.enter_context(TemporaryDirectory(prefix="astray-"))
-                yield RecoveryConfig(Path(nothing))
-                return
-            stack.enter_context(_locked(directory))
-            _prepare(directory, config)
+                engine_directory = Path(nothing)
         except OSError as error:
             reason = f"cannot be a recovery directory: {error.strerror}"
             raise RecoveryError(f"{directory}: {reason}") from None
-        yield RecoveryConfig(directory)
+        yield Recovery(RecoveryConfig(engine_directory), files)
 
 
 @contextmanager
@@ -186,7 +201,7 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, mode=0o600)
 
 
-def _prepare(directory: Path, config: Config) -> None:
+def _prepare(directory: Path, config: Config, *, takes_in_files: bool) -> None:
     mark = directory / _MARK
     if not mark.exists():
         _make(directory, mark, config)
@@ -196,6 +211,9 @@ def _prepare(directory: Path, config: Config) -> None:
         write_whole(mark, orjson.dumps(ours))
     _check_parts(directory)
     forget_unreached(directory)
+    if takes_in_files:
+        take_in_files(directory)
+    forget_unnamed(directory)
 
 
 def _is_upgraded(version: object) -> bool:

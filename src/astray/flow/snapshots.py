@@ -5,7 +5,8 @@ on at the first epoch that was not whole, from each key's newest snapshot before
 Older ones are removed once a later epoch has been committed; until then one can go back.
 
 The engine pickles what it is given. Here only plain values come out of a pickle: nothing that
-would have to be called, or even found, to be read.
+would have to be called, or even found, to be read. Of a large state it has a name only
+(`statefiles`); here such a state is read where it lies.
 """
 
 import io
@@ -13,14 +14,17 @@ import pickle
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from astray.errors import RecoveryError, StateError
+from astray.flow.statefiles import Reference, is_reference, read_state, remove_unused
 
 _PROTOCOL = 4
 _PLAIN = (bytes, str, int, float, bool, type(None))
+_REFERENCE_BYTES = 1 << 10
+"""What stands for a state in a file is pickled in fewer."""
 
 _RESUME = """
 SELECT MIN(MAX(resume_epoch, COALESCE(worker_frontier, resume_epoch))), COUNT(worker_index),
@@ -31,20 +35,33 @@ _NEWEST_BEFORE = """
 SELECT step_id, state_key, MAX(snap_epoch), ser_change FROM snaps WHERE snap_epoch < ?
 GROUP BY step_id, state_key ORDER BY step_id, state_key
 """
+_SHORT = "SELECT ser_change FROM snaps WHERE LENGTH(ser_change) <= ?"
+_TAKE_IN = "UPDATE snaps SET ser_change = ? WHERE step_id = ? AND state_key = ? AND snap_epoch = ?"
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The state of a step at a key as it was when an epoch ended, as the engine has pickled it."""
+    """The state of a step at a key as it was when an epoch ended, as the engine has pickled it.
+
+    What lies in a file lies in `directory`.
+    """
 
     step: str
     key: str
     epoch: int
     pickled: bytes
+    directory: Path = field(default=Path(), compare=False)
 
     def value(self) -> Any:
-        """Return the state; raises `StateError` where it is damaged or not plain."""
-        return _unpickled(self.pickled)
+        """Return the state; raises `StateError` where it is damaged, not there or not plain."""
+        kept = _unpickled(self.pickled)
+        return read_state(self.directory, kept) if is_reference(kept) else kept
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the state, wherever it lies."""
+        kept = _reference(self.pickled)
+        return len(self.pickled) if kept is None else kept[2]
 
     @classmethod
     def of(cls, step: str, key: str, epoch: int, value: Any) -> "Snapshot":
@@ -70,7 +87,7 @@ class Kept:
             with _open(part) as connection:
                 for step, key, at, pickled in connection.execute(_NEWEST_BEFORE, (epoch,)):
                     if pickled is not None:
-                        yield Snapshot(step, key, at, pickled)
+                        yield Snapshot(step, key, at, pickled, part.parent)
 
 
 def read_kept(directory: Path) -> Kept:
@@ -103,7 +120,10 @@ def _resume_epoch(connection: sqlite3.Connection) -> list[int]:
 
 
 def write_kept(directory: Path, epoch: int, snapshots: Iterable[Snapshot]) -> None:
-    """Have the engine, whose databases are in a directory and empty, go on at an epoch."""
+    """Have the engine, whose databases are in a directory and empty, go on at an epoch.
+
+    It gets all of every state: where the directory is going to be, files may not be seen.
+    """
     (part,) = directory.glob("part-*.sqlite3")
     with closing(sqlite3.connect(part)) as connection, connection:
         connection.execute("INSERT INTO exs VALUES (CURRENT_TIMESTAMP, 0, 1, ?)", (epoch,))
@@ -111,7 +131,7 @@ def write_kept(directory: Path, epoch: int, snapshots: Iterable[Snapshot]) -> No
         connection.execute("INSERT INTO commits VALUES (CURRENT_TIMESTAMP, 0, ?)", (epoch - 1,))
         connection.executemany(
             "INSERT INTO snaps VALUES (CURRENT_TIMESTAMP, ?, ?, ?, ?)",
-            ((each.step, each.key, each.epoch, each.pickled) for each in snapshots),
+            ((each.step, each.key, each.epoch, _whole(each)) for each in snapshots),
         )
 
 
@@ -129,11 +149,62 @@ def forget_unreached(directory: Path) -> None:
     """
     kept = read_kept(directory)
     for part in kept.parts:
-        try:
-            with closing(sqlite3.connect(part)) as connection, connection:
-                connection.execute("DELETE FROM snaps WHERE snap_epoch >= ?", (kept.epoch,))
-        except sqlite3.Error as error:
-            raise RecoveryError(f"{part}: cannot be used: {error}") from None
+        with _changing(part) as connection:
+            connection.execute("DELETE FROM snaps WHERE snap_epoch >= ?", (kept.epoch,))
+
+
+def forget_unnamed(directory: Path) -> None:
+    """Remove the files of states that the engine could not ask for any more.
+
+    Raises
+    ------
+    RecoveryError
+        The engine's database is damaged.
+    """
+    named: set[str] = set()
+    for part in read_kept(directory).parts:
+        with _changing(part) as connection:
+            rows = connection.execute(_SHORT, (_REFERENCE_BYTES,))
+            named.update(kept[1] for (row,) in rows if (kept := _reference(row)) is not None)
+    remove_unused(directory, named)
+
+
+def take_in_files(directory: Path) -> None:
+    """Have the engine itself keep what lies in files: not all of its processes will see them.
+
+    Raises
+    ------
+    RecoveryError
+        The engine's database or a file is damaged, or a file is not there.
+    """
+    kept = read_kept(directory)
+    named = [one for one in kept.snapshots(kept.epoch) if _reference(one.pickled) is not None]
+    for part in kept.parts:
+        with _changing(part) as connection:
+            for each in named:
+                try:
+                    taken_in = _whole(each)
+                except StateError as error:
+                    raise RecoveryError(f"{directory}: {each.key}: {error}") from None
+                connection.execute(_TAKE_IN, (taken_in, each.step, each.key, each.epoch))
+
+
+def _whole(snapshot: Snapshot) -> bytes:
+    """Return a snapshot's pickle with all of the state in it."""
+    if _reference(snapshot.pickled) is None:
+        return snapshot.pickled
+    return pickle.dumps(snapshot.value(), _PROTOCOL)
+
+
+def _reference(pickled: bytes) -> Reference | None:
+    """Return what stands for a state in a file, where that is what a pickle has in it."""
+    if len(pickled) > _REFERENCE_BYTES:
+        return None
+    try:
+        kept = _unpickled(pickled)
+    except StateError:  # whoever asks for the state is told
+        return None
+    return kept if is_reference(kept) else None
 
 
 @contextmanager
@@ -143,6 +214,16 @@ def _open(part: Path) -> Iterator[sqlite3.Connection]:
             yield opened
     except sqlite3.Error as error:
         raise RecoveryError(f"{part}: cannot be read: {error}") from None
+
+
+@contextmanager
+def _changing(part: Path) -> Iterator[sqlite3.Connection]:
+    """Change a database nobody else has open; all of it or nothing, and nothing beside it stays."""
+    try:
+        with closing(sqlite3.connect(part)) as connection, connection:
+            yield connection
+    except sqlite3.Error as error:
+        raise RecoveryError(f"{part}: cannot be used: {error}") from None
 
 
 class _Plain(pickle.Unpickler):

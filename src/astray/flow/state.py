@@ -106,7 +106,7 @@ def _inspect(directory: Path) -> Inspected:
             holds, damage = _holds(snapshot.step, value), ""
         except StateError as error:
             holds, damage = {}, str(error)
-        size = len(snapshot.pickled)
+        size = snapshot.size_bytes
         step = snapshot.step.removeprefix(f"{FLOW}.")
         states.append(Described(step, snapshot.key, snapshot.epoch, size, holds, damage))
     after_us = noted_after_us(directory)

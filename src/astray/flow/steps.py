@@ -30,6 +30,7 @@ from astray.flow.kafka.address import feed_of
 from astray.flow.keys import TENANT_KEYS, shard_key, tenant_key
 from astray.flow.pace import Pace
 from astray.flow.parcel import Parcel
+from astray.flow.statefiles import Shelf, State, StateFiles
 from astray.flow.tagging import Tagger
 from astray.flow.verdicts import VERDICTS, decode_verdicts
 
@@ -48,7 +49,8 @@ _NOTICES = 256
 class Context:
     """What the steps of a dataflow share.
 
-    `durable`: there is a recovery store, so snapshots are worth making. `flush`: at the end
+    `durable`: there is a recovery store, so snapshots are worth making; large ones go into
+    `files`, if there are any. `flush`: at the end
     of the sources, report the sessions that are still open, without ending them. `watch` is
     shown every decoded chunk, `audit` all sessions as they are ranked. `stop`, in a cluster, is
     set when any process is asked to stop. `pace` is told how far sources have got. Shards know
@@ -60,6 +62,7 @@ class Context:
     sources: Sequence[str]
     counters: Counters
     durable: bool = False
+    files: StateFiles | None = None
     flush: bool = False
     watch: Callable[[Decoded], None] | None = None
     audit: Callable[[Ranked], None] | None = None
@@ -168,16 +171,17 @@ class Route:
             yield shard_key(number), part_of(number, decoded, order, window_us, tags)
 
 
-class Assess(StatefulBatchLogic[Parcel[Part], tuple[str, Told], bytes | None]):
+class Assess(StatefulBatchLogic[Parcel[Part], tuple[str, Told], State | None]):
     """A shard in the dataflow."""
 
     @leaving()
-    def __init__(self, context: Context, state: bytes | None) -> None:
+    def __init__(self, context: Context, state: State | None) -> None:
         self._context = context
+        self._shelf = Shelf(context.files, ASSESS)
         self._settings = shard_settings(context.config, lowest_limits(context.config))
         self._shard: Shard | None = None  # without a state, the first part tells its number
         if state is not None:
-            self._shard = Shard.load(state, self._settings, context.sources)
+            self._shard = Shard.load(self._shelf.take(state), self._settings, context.sources)
             self._shard.waiting.begin_again()
             self._shard.judging.hear(context.judgements)
             context.counters.watch(self._shard)
@@ -221,11 +225,12 @@ class Assess(StatefulBatchLogic[Parcel[Part], tuple[str, Told], bytes | None]):
         for bucket in range(TENANT_KEYS) if not len(buckets) else np.unique(buckets).tolist():
             yield tenant_key(bucket), records.only(np.flatnonzero(buckets == bucket))
 
-    def snapshot(self) -> bytes | None:
+    @leaving()
+    def snapshot(self) -> State | None:
         """Return the shard's state; called by the engine at the end of every epoch."""
         if self._shard is None or not self._context.durable:
             return None
-        return self._context.counters.snapshots.timed(self._shard.dump)
+        return self._context.counters.snapshots.timed(self._shard.dump, self._shelf.put)
 
 
 def _shown_by_tenant(records: Records, shown: Shown) -> Iterator[tuple[str, Records]]:
@@ -252,14 +257,16 @@ def without_shard(
     return [keyed for _, keyed in assessed]
 
 
-class Decide(StatefulBatchLogic[Told, Ruling, bytes | None]):
+class Decide(StatefulBatchLogic[Told, Ruling, State | None]):
     """A decider in the dataflow."""
 
     @leaving()
-    def __init__(self, context: Context, state: bytes | None) -> None:
+    def __init__(self, context: Context, state: State | None) -> None:
         self._context = context
-        config = context.config
-        self._decider = Decider(config) if state is None else Decider.load(state, config)
+        self._shelf = Shelf(context.files, DECIDE)
+        self._decider = Decider(context.config)
+        if state is not None:
+            self._decider = Decider.load(self._shelf.take(state), context.config)
         self._decider.audit = context.audit
         context.counters.deciders.append(self._decider)
 
@@ -270,8 +277,9 @@ class Decide(StatefulBatchLogic[Told, Ruling, bytes | None]):
         is_news = ruling.scored or ruling.again or ruling.silences or ruling.reviews or ruling.left
         return [ruling] if is_news else [], self.RETAIN
 
-    def snapshot(self) -> bytes | None:
+    @leaving()
+    def snapshot(self) -> State | None:
         """Return the decider's state; called by the engine at the end of every epoch."""
         if not self._context.durable:
             return None
-        return self._context.counters.snapshots.timed(self._decider.dump)
+        return self._context.counters.snapshots.timed(self._decider.dump, self._shelf.put)
