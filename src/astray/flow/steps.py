@@ -96,6 +96,8 @@ def _decoded(context: Context, chunk: Chunk) -> Decoded:
         context.pace.rest(chunk.source)
     for reject in decoded.rejects:
         context.counters.rejects[reject.reason] += 1
+    if chunk.messages is not None and not decoded.rejects:
+        chunk.messages.let_go()
     if context.watch is not None:
         context.watch(decoded)
     return decoded

@@ -38,7 +38,8 @@ class Letter(Reject):
 class Messages:
     """The messages of a chunk, to have its rejects back as they came.
 
-    They stay in this process: rejects are looked up where the chunk was decoded.
+    They stay in this process: rejects are looked up where the chunk was decoded, and if it has
+    none the messages are let go at once, while what they take is still near.
     """
 
     __slots__ = ("_messages",)
@@ -48,6 +49,10 @@ class Messages:
 
     def __reduce__(self) -> tuple[type["Messages"], tuple[()]]:
         return Messages, ()
+
+    def let_go(self) -> None:
+        """Keep none of them: the chunk has no rejects."""
+        self._messages = ()
 
     def rejects(self, decoded: Decoded) -> Iterator[Letter]:
         """Yield the rejects of the chunk as the messages that they were."""

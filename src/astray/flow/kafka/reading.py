@@ -16,7 +16,7 @@ from astray.flow.kafka.partition import EARLIEST, Partition, Wanted
 from astray.flow.reading import Reading
 from astray.flow.sources import Places, Source, reader_of
 
-_MESSAGES_MAX = 40_000
+_MESSAGES_MAX = 20_000
 """So many messages are handed over at once; their bytes are bounded by what is fetched ahead."""
 
 _AGAIN_S = 1.0
