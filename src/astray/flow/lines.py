@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from astray.events import Chunk
 
-CHUNK_BYTES_MAX = 4 << 20
+CHUNK_BYTES_MAX = 8 << 20
 """What is read at once. A chunk has less than twice that; a longer line comes in fragments."""
 
 TAIL_BYTES = 64
