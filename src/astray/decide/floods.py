@@ -203,8 +203,11 @@ class Floods:
             self._is_of[key] = done, kin
             agents = self._agents.setdefault(key, {})
             agents[shard] = max(agents.get(shard, 0), grown)
+            count = sum(agents.values())
+            if count < self._agents_min:  # nearly all: the least that any limit is
+                continue
             limit = self._limit(done, kin)
-            if sum(agents.values()) >= limit and self._opens(tenant, done):
+            if count >= limit and self._opens(tenant, done):
                 reviews.append(self._review(swarming, place, limit))
         return reviews
 
