@@ -6,7 +6,9 @@ import gzip
 import numpy as np
 import pytest
 
+from astray import blob
 from astray.baseline.layout import CALLEES, STATISTICS
+from astray.baseline.pages import NOTE_MAX
 from astray.baseline.shard import Shard
 from astray.blob import OLDEST_VERSION, SCHEMA_VERSION
 from astray.decide.decider import Decider
@@ -108,3 +110,18 @@ def test_it_is_written_in_todays_version(version):
     again.decider = Decider.load(decider, core.config)
     assert again.dump() == [shard, decider]
     assert {int.from_bytes(state[8:12], "little") for state in (shard, decider)} == {SCHEMA_VERSION}
+
+
+@pytest.mark.parametrize("version", [8, 9])
+def test_notes_of_sixteen_bits_are_read(version):
+    """What an item is told by stays: its channel, whether it is excused; a day does not fit."""
+    dumped = gzip.decompress((GOLDEN / f"{version}-shard.gz").read_bytes())
+    before = blob.unpack(dumped, "shard")[1]["pages"]
+    pages = restored(version).shards[0].memory.pages[: len(before)]
+
+    kept = before["note"] <= NOTE_MAX
+    assert (pages["item"] == before["item"]).all()
+    assert (pages["weight"] == before["weight"]).all()
+    assert (pages["note"] == np.where(kept, before["note"], 0)).all()
+    assert (before["note"][~kept] > 10_000).any()  # days
+    assert len(np.unique(before["note"][kept])) > 5  # channels

@@ -23,6 +23,7 @@ from astray.baseline.layout import (
     TRANSITION,
 )
 from astray.baseline.pages import (
+    NOTE_MAX,
     WAYS,
     Pages,
     add,
@@ -44,7 +45,6 @@ NEWS_MAX = 3
 SPREADS_MAX = 3.0
 _FIXED = 65536.0
 _DAY_US = 86_400_000_000
-_DAYS = 65_535
 MASS_MASK = 0x5BD1E995
 
 
@@ -130,7 +130,7 @@ def _learn_items(
     weight = window["weight"] * units / UNITS
     # Days begin at another hour for each agent, so that peers are not all taught at midnight.
     shift = int64(agent["key"] % np.uint64(_DAY_US))
-    day = (window["first_us"] + shift) // _DAY_US % _DAYS + 1
+    day = (window["first_us"] + shift) // _DAY_US % NOTE_MAX + 1
     first = int64(session["run"]) * WAYS
     end = first + (WAYS << int64(session["run_bits"]))
     for leaf in range(first, end):

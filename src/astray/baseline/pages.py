@@ -28,11 +28,15 @@ PAGE = np.dtype(
     [
         ("item", np.uint32, WAYS),  # 0: the slot is empty
         ("weight", np.float32, WAYS),
-        ("note", np.uint16, WAYS),
+        ("note", np.uint8, WAYS),
     ]
 )
 Pages = NDArray[Any]
 """A structured array of `PAGE`."""
+
+NOTE_MAX = 255
+"""In the table of an agent an item's note is the last day on which it was told to peers; days
+are counted from 1 to this, and from 1 again."""
 
 EXCUSED_NOTE = 1
 """In the table of a group: nobody of it finds this item new, as somebody has said so."""

@@ -2,7 +2,7 @@
 
 Rows are found by the names of their fields, so what an older layout did not have is 0 unless it
 is said here what else it is. Before version 9 there were no totals of delegation: nothing is
-known of them, so nothing about them is odd until there is.
+known of them, so nothing about them is odd until there is. Before version 10 a note had 16 bits.
 """
 
 import math
@@ -23,6 +23,7 @@ from astray.baseline.layout import (
     TAUGHT,
     TOTALS,
 )
+from astray.baseline.pages import NOTE_MAX, PAGE, Pages
 
 _ADDED = len(TOTALS) - CALLEES
 ADDED_STATISTICS = slice(FIRST_TOTAL + CALLEES, FIRST_TOTAL + CALLEES + _ADDED)
@@ -56,6 +57,7 @@ def upgraded(rows: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 def upgraded_shard(arrays: Arrays) -> Arrays:
     """Return the arrays of a shard's dump with today's layout."""
+    arrays = arrays | {"pages": _with_short_notes(arrays["pages"])}
     if len(arrays["tally"][0]) == len(STATISTICS) + 1:
         return arrays
     new = arrays | {name: upgraded(arrays[name], _ROWS[name]) for name in _ROWS if name in arrays}
@@ -69,6 +71,16 @@ def upgraded_shard(arrays: Arrays) -> Arrays:
     for name in ("sessions", "kept"):
         if name in new:
             new[name]["spread"][:, _ADDED_TOTALS] = math.sqrt(_UNKNOWN_VARIANCE)
+    return new
+
+
+def _with_short_notes(pages: Pages) -> Pages:
+    """Return pages with notes of 8 bits; only days do not fit, and of them none is today."""
+    if pages.dtype == PAGE:
+        return pages
+    new = np.zeros(pages.shape, PAGE)
+    new["item"], new["weight"] = pages["item"], pages["weight"]
+    new["note"] = np.where(pages["note"] <= NOTE_MAX, pages["note"], 0)
     return new
 
 

@@ -154,10 +154,13 @@ def _joined_agent(of: Sequence[tuple[Crew, int]], heap: Heap, settings: ShardSet
 
 
 def _added(tables: Sequence[Items]) -> Items:
-    """Return what is in any of these tables: weights are added, the latest note stays."""
+    """Return what is in any of these tables: weights are added, the larger note stays.
+
+    That is the later day, but for one in 255: then peers are told of an item once more.
+    """
     whole = together(tables)
     distinct, place = np.unique(whole.item, return_inverse=True)
-    weight, note = np.zeros(len(distinct), np.float32), np.zeros(len(distinct), np.uint16)
+    weight, note = np.zeros(len(distinct), np.float32), np.zeros(len(distinct), np.uint8)
     np.add.at(weight, place, whole.weight)
     np.maximum.at(note, place, whole.note)
     return Items(distinct, weight, note)

@@ -15,7 +15,7 @@ class Items(NamedTuple):
 
     item: NDArray[np.uint32]
     weight: NDArray[np.float32]
-    note: NDArray[np.uint16]
+    note: NDArray[np.uint8]
 
     @classmethod
     def of(cls, pages: Pages, table: Any) -> Self:
