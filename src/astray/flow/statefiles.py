@@ -9,6 +9,7 @@ The engine reads nothing of an epoch before all earlier ones are kept for good. 
 an epoch and the one before it are all that can be asked for again; `_NEWEST` are left.
 """
 
+import errno
 import os
 import uuid
 from collections import deque
@@ -156,9 +157,12 @@ def _private(path: str, flags: int) -> int:
 
 
 def _sync(folder: Path) -> None:
-    """Have the names in a folder on the disk too."""
+    """Have the names in a folder on the disk too; not every file system can be asked for that."""
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(opened)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(opened)
