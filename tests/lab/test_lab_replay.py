@@ -176,6 +176,13 @@ def test_a_session_is_a_line_of_json():
     )
 
 
+def test_a_session_of_a_wave_says_so():
+    """Its score is not its own: of how many newcomers it is, comes after all else."""
+    session = SessionScore("s", "a", 5, 41.5, 119.0, events=7, together=3)
+
+    assert session.as_json().endswith(b'"80":null},"together":3}\n')
+
+
 def test_auto_enforces_in_a_replay_and_nothing_else_changes():
     """Nothing is sent in a replay, so what enforces where there is a webhook enforces here."""
     modes = [

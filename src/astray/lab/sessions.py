@@ -48,8 +48,9 @@ class SessionScore:
         return (f"one of {self.together:,} agents, hardly seen before, that began at once",)
 
     def as_json(self) -> bytes:
-        """Return the session as one line."""
-        names = ("session", "agent", "score", "n", "certified", "events", "crossed")
+        """Return the session as one line; of how many a wave was whose score it has, if one was."""
+        names = ["session", "agent", "score", "n", "certified", "events", "crossed"]
+        names += ["together"] if self.together else []
         return orjson.dumps({name: getattr(self, name) for name in names}) + b"\n"
 
 
