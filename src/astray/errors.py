@@ -5,6 +5,7 @@ AstrayError
 ├── SourceError     a source that is not there, is empty, or cannot be read
 ├── StateError      state bytes that are damaged, or of another schema version
 ├── RecoveryError   a recovery directory that does not fit this configuration
+├── ClusterError    another process of a cluster that has ended, or cannot be reached
 ├── StoreError      a case store that is unreadable, in use, or of another schema version
 ├── SinkError       something that cannot be written where it was to go
 └── ReceiverError   a local receiver that cannot listen
@@ -55,6 +56,10 @@ class StateError(AstrayError):
 
 class RecoveryError(AstrayError):
     """A recovery directory that does not fit this configuration."""
+
+
+class ClusterError(AstrayError):
+    """Another process of a cluster that has ended, or cannot be reached."""
 
 
 class StoreError(AstrayError):

@@ -1,23 +1,45 @@
 """Several processes as one run: the same decisions, stopped together."""
 
 import os
+import pickle
 import signal
+import sqlite3
 import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import orjson
 import psycopg
 import pytest
 
+from astray.flow.cluster import local_addresses
+from astray.flow.keys import shard_key
+from astray.flow.statefiles import FOLDER
 from astray.testing import Receiver
 from databases import asked, fresh_schema, postgres_url
-from running import SECRET, WHSEC, astray, attacked_fleet, complaints, quick_config, started, until
+from running import (
+    COMMAND,
+    SECRET,
+    WAIT_S,
+    WHSEC,
+    astray,
+    attacked_fleet,
+    complaints,
+    environment_with,
+    quick_config,
+    started,
+    until,
+)
 
 _STORE = """
 [store]
 url = "env:ASTRAY_STORE_URL"
 """
 _FILES = ("a.jsonl", "b.jsonl", "c.jsonl")
+_CONNECTING_S = 3.0
+"""By then a process looks for the others, and goes on looking: there are none."""
 
 
 class Site:
@@ -42,6 +64,22 @@ class Site:
         """Start a run that follows the files."""
         return started(*self.command, "--follow", *more, cwd=self.folder, **self.secrets)
 
+    def member(
+        self, addresses: Sequence[str], number: int, *more: str, names: Sequence[str] = _FILES
+    ) -> subprocess.Popen:
+        """Start one process of a cluster, as the supervisor does."""
+        place = ["--cluster", ",".join(addresses), "--process", str(number), "--lifeline"]
+        sources = [part for name in names for part in ("--source", name)]
+        own = ["--config", "astray.toml", "--recovery", "state", "--alerts", "alerts.jsonl"]
+        return subprocess.Popen(
+            [*COMMAND, "run", *sources, *own, *place, *more],
+            cwd=self.folder,
+            env=environment_with(**self.secrets),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+
     def decisions(self) -> dict[str, dict]:
         """Return all decisions by their ids."""
         try:
@@ -49,6 +87,14 @@ class Site:
         except psycopg.errors.UndefinedTable:  # nobody has opened the store yet
             rows = []
         return {name: orjson.loads(body) for name, body in rows}
+
+
+def _newest_state(directory: Path, key: str) -> str:
+    """Return the name of the file in which the newest state of a key lies."""
+    with closing(sqlite3.connect(directory / "part-0.sqlite3")) as connection:
+        query = "SELECT ser_change FROM snaps WHERE state_key = ? ORDER BY snap_epoch DESC LIMIT 1"
+        (kept,) = connection.execute(query, (key,)).fetchone()
+    return pickle.loads(kept)[1]  # noqa: S301 - astray wrote it
 
 
 def _parts(data: bytes) -> list[bytes]:
@@ -173,6 +219,46 @@ def test_processes_may_be_more_and_fewer_with_every_start(tmp_path, receiver, pa
     assert found[0] == found[1]
     assert len(found[0][0]) > 8
     receiver.deliveries.clear()
+
+
+def test_what_breaks_a_cluster_is_said_by_the_process_that_it_broke(tmp_path, receiver, parts):
+    """The last word of each is a sentence, not the stack in which the engine ends."""
+    site = Site(tmp_path / "site", receiver)
+    for name, part in zip(_FILES, parts, strict=True):
+        (site.folder / name).write_bytes(part)
+    site.run("--processes", "2")
+    gone = site.folder / "state" / FOLDER / _newest_state(site.folder / "state", shard_key(2))
+    gone.unlink()
+
+    addresses = local_addresses(2)
+    running = [site.member(addresses, number) for number in (0, 1)]
+    said = [process.stderr.read().decode().splitlines() for process in running if process.stderr]
+    for process in running:
+        process.communicate(timeout=WAIT_S)
+
+    assert [process.returncode for process in running] == [1, 1]
+    assert not any("Traceback" in line for lines in said for line in lines)
+    (named,) = [line for lines in said for line in lines if f"snapshot of {shard_key(2)}" in line]
+    assert f"{FOLDER}/{gone.name}, in which the state is, cannot be read: No such file" in named
+    assert all(lines[-1].startswith("astray: ") for lines in said)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_process_that_waits_for_the_others_can_be_stopped(number, tmp_path, receiver, parts):
+    """It has nothing to bring to an end."""
+    site = Site(tmp_path / "site", receiver)
+    (site.folder / "a.jsonl").write_bytes(parts[0])
+    addresses = local_addresses(2)
+    process = site.member(addresses, number, "--health", "127.0.0.1:0", names=["a.jsonl"])
+    assert process.stderr is not None
+    assert b"health and metrics" in process.stderr.readline()
+    time.sleep(_CONNECTING_S)
+
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=WAIT_S)
+
+    assert process.returncode == 0
+    assert b"Traceback" not in said
 
 
 @pytest.mark.slow

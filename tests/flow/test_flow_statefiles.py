@@ -115,11 +115,15 @@ def test_a_full_disk_leaves_no_half_of_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("kept", "said"),
     [
-        (("file", "gone.state", 5), "states/gone.state, in which the state is, cannot be read"),
-        (("file", "there.state", 5), "the state is damaged: states/there.state has 4 bytes, not 5"),
-        (("file", "../there.state", 4), "the state is damaged: '../there.state' is no name"),
-        (("file", "nul\0", 4), "no name of a file"),
-        (("file", 4), "the state is damaged: it is not bytes"),
+        (
+            ("file", "gone.state", 5, b"e"),
+            "states/gone.state, in which the state is, cannot be read",
+        ),
+        (("file", "there.state", 5, b""), "is damaged: states/there.state has 4 bytes, not 5"),
+        (("file", "there.state", 4, b"five"), "is damaged: in states/there.state is another state"),
+        (("file", "../there.state", 4, b""), "the state is damaged: '../there.state' is no name"),
+        (("file", "nul\0", 4, b""), "no name of a file"),
+        (("file", "there.state", 4), "the state is damaged: it is not bytes"),
         ("text", "the state is damaged: it is not bytes"),
     ],
 )
@@ -175,7 +179,7 @@ def test_processes_elsewhere_get_all_through_the_engine(tmp_path):
 def test_a_file_that_is_gone_is_named_to_processes_elsewhere(tmp_path):
     """Nothing is begun without it, and nothing else is changed."""
     directory = recovery_in(tmp_path / "recovery")
-    kept_in(directory, Snapshot.of("astray.assess", "key-0", 5, ("file", "gone.state", 7)))
+    kept_in(directory, Snapshot.of("astray.assess", "key-0", 5, ("file", "gone.state", 7, b"gone")))
     before = pickled(directory)
 
     with (

@@ -5,20 +5,23 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from types import TracebackType
 
 from bytewax.dataflow import Dataflow
 from bytewax.testing import cluster_main, run_main
 
-from astray.errors import RecoveryError
+from astray.errors import ClusterError, RecoveryError
 from astray.flow.allocating import keep_freed_memory
 from astray.flow.cluster import Cluster
-from astray.flow.faults import unwrapped
+from astray.flow.faults import Unwrapped
 from astray.flow.recovery import Recovery
 
 _ENGINE_API = "BYTEWAX_DATAFLOW_API_ENABLED"
 """Where it is set, to whatever, the engine tells everybody on every network of its dataflow."""
 
 _ENGINE_DATABASE = "Sqlite"
+_ENGINE_PANIC = "PanicException"  # no `Exception`, and in no module
+_PEER_IS_GONE = "another process of the cluster has ended, and says why itself"
 
 _GARBAGE_THRESHOLDS = (100_000, 20, 50)
 """How often cycles are looked for. By default every few hundred messages of a batch have Python
@@ -39,15 +42,38 @@ def run_flow(
     ------
     RecoveryError
         The engine cannot read or write its recovery store.
+    ClusterError
+        Another process has ended before all had come to the end.
     """
     os.environ.pop(_ENGINE_API, None)
-    try:
-        with unwrapped(), _rare_collections():
-            _run(flow, timedelta(seconds=interval_s), recovery, cluster)
-    except RuntimeError as error:
-        if recovery is None or _ENGINE_DATABASE not in str(error):
-            raise
-        raise RecoveryError(f"{recovery.engine.db_dir}: cannot be used: {error}") from None
+    with _Told(recovery, cluster), Unwrapped(), _rare_collections():
+        _run(flow, timedelta(seconds=interval_s), recovery, cluster)
+
+
+class _Told:
+    """Enter it to have raised as errors of astray's own what is the engine's own."""
+
+    def __init__(self, recovery: Recovery | None, cluster: Cluster | None) -> None:
+        self._recovery = recovery
+        self._cluster = cluster
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        is_panic = kind is not None and kind.__name__ == _ENGINE_PANIC
+        if kind is not RuntimeError and not is_panic:
+            return
+        if self._recovery is not None and _ENGINE_DATABASE in str(error):
+            directory = self._recovery.engine.db_dir
+            raise RecoveryError(f"{directory}: cannot be used: {error}") from None
+        if self._cluster is not None:
+            raise ClusterError(f"{_PEER_IS_GONE} ({error})") from None
 
 
 @contextmanager

@@ -41,7 +41,7 @@ from astray.flow.sinks import Calling, RejectsFile
 from astray.flow.sources import Sources
 from astray.flow.state import naming_damage
 from astray.flow.steps import Context
-from astray.flow.stopping import asked_to_stop
+from astray.flow.stopping import asked_beside, asked_to_stop, end_unbegun
 from astray.flow.verdicts import VERDICTS, StoreVerdicts
 from astray.respond import (
     Dispatcher,
@@ -100,6 +100,8 @@ class Live:
         config, vitals = self.config, self.vitals
         with ExitStack() as stack:
             stack.enter_context(_stopping(self.reading))
+            if self.cluster is not None:
+                stack.enter_context(asked_beside(partial(_end_alone, self.reading)))
             endpoints, kafka = self._ready()
             vitals.stage = Stage.OPENING
             recovery = None
@@ -317,6 +319,12 @@ def _stopping(reading: Reading) -> AbstractContextManager[None]:
             _give_up_after(_CLUSTER_STOP_S)
 
     return asked_to_stop(stop)
+
+
+def _end_alone(reading: Reading) -> None:
+    """End a process of a cluster that is asked to stop while it waits for the others."""
+    if not reading.turned_s:
+        end_unbegun()
 
 
 def _give_up_after(seconds: float) -> None:

@@ -6,7 +6,8 @@ of some size is written to a file in the recovery directory, and is on the disk 
 is given away.
 
 The engine reads nothing of an epoch before all earlier ones are kept for good. So the state of
-an epoch and the one before it are all that can be asked for again; `_NEWEST` are left.
+an epoch and the one before it are all that can be asked for again; `_NEWEST` are left, the one
+that is being written among them.
 """
 
 import errno
@@ -26,10 +27,12 @@ FILE_BYTES = 1 << 18
 _SUFFIX = ".state"
 _FILE = "file"
 _NEWEST = 3
-_REFERENCE_ITEMS = 3
+_REFERENCE_ITEMS = 4
+_SEAL_BYTES = 4
 
-Reference = tuple[str, str, int]
-"""What stands for a state in a file: `_FILE`, the file's name, its bytes."""
+Reference = tuple[str, str, int, bytes]
+"""What stands for a state in a file: `_FILE`, the file's name, its size, and its last bytes, in
+which a state has its checksum: another state is not taken for it."""
 
 State = bytes | Reference
 """What the engine is given of a state."""
@@ -50,13 +53,15 @@ class StateFiles:
         folder = self.directory / FOLDER
         path = folder / f"{step}-{uuid.uuid4().hex}{_SUFFIX}"
         try:
-            folder.mkdir(mode=0o700, exist_ok=True)
+            if not folder.is_dir():
+                folder.mkdir(mode=0o700, exist_ok=True)
+                _sync(self.directory)
             _write(path, state)
             _sync(folder)
         except OSError as error:
             _remove(path)
             raise RecoveryError(f"{path}: cannot be written: {error.strerror}") from None
-        return _FILE, path.name, len(state)
+        return _FILE, path.name, len(state), state[-_SEAL_BYTES:]
 
     def remove(self, name: str) -> None:
         """Remove a file that nobody can ask for any more; what cannot be removed is left."""
@@ -78,10 +83,10 @@ class Shelf:
         """Return what the engine keeps of a state; raises a `RecoveryError` as `write` does."""
         if self._files is None or len(state) < self._files.least_bytes:
             return state
+        while len(self._names) >= _NEWEST:
+            self._files.remove(self._names.popleft())
         reference = self._files.write(self._step, state)
         self._names.append(reference[1])
-        while len(self._names) > _NEWEST:
-            self._files.remove(self._names.popleft())
         return reference
 
     def take(self, kept: State) -> bytes:
@@ -101,8 +106,8 @@ class Shelf:
 def is_reference(value: Any) -> TypeGuard[Reference]:
     """Return whether a value stands for a state in a file."""
     return (
-        isinstance(value, tuple) and len(value) == _REFERENCE_ITEMS
-        and value[0] == _FILE and isinstance(value[1], str) and isinstance(value[2], int)
+        isinstance(value, tuple) and len(value) == _REFERENCE_ITEMS and value[0] == _FILE
+        and isinstance(value[1], str) and isinstance(value[2], int) and isinstance(value[3], bytes)
     )  # fmt: skip
 
 
@@ -112,9 +117,9 @@ def read_state(directory: Path, reference: Reference) -> bytes:
     Raises
     ------
     StateError
-        It is not there, cannot be read, or is not as long as it was.
+        It is not there, cannot be read, or is not what was written.
     """
-    _, name, size = reference
+    _, name, size, seal = reference
     place = f"{FOLDER}/{name}"
     if Path(name).name != name or "\0" in name:
         raise StateError(f"the state is damaged: {name!r} is no name of a file")
@@ -126,6 +131,8 @@ def read_state(directory: Path, reference: Reference) -> bytes:
         ) from None
     if len(state) != size:
         raise StateError(f"the state is damaged: {place} has {len(state)} bytes, not {size}")
+    if state[-_SEAL_BYTES:] != seal:
+        raise StateError(f"the state is damaged: in {place} is another state")
     return state
 
 
