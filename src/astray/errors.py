@@ -6,6 +6,7 @@ AstrayError
 ├── StateError      state bytes that are damaged, or of another schema version
 ├── RecoveryError   a recovery directory that does not fit this configuration
 ├── ClusterError    another process of a cluster that has ended, or cannot be reached
+├── DetectorError   a detector of the configuration that broke while it was at work
 ├── StoreError      a case store that is unreadable, in use, or of another schema version
 ├── SinkError       something that cannot be written where it was to go
 └── ReceiverError   a local receiver that cannot listen
@@ -60,6 +61,10 @@ class RecoveryError(AstrayError):
 
 class ClusterError(AstrayError):
     """Another process of a cluster that has ended, or cannot be reached."""
+
+
+class DetectorError(AstrayError):
+    """A detector of the configuration that broke while it was at work."""
 
 
 class StoreError(AstrayError):

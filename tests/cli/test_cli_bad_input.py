@@ -204,7 +204,7 @@ def test_a_taken_port_is_named():
 def test_bad_lines_are_counted_kept_and_disturb_nothing(tmp_path):
     """Lines that are no events are rejects, byte for byte; the events around them are dealt with."""
     far = int((time.time() + 90_000) * 1e6)
-    long_line = b'{"ts":1,"agent":"a","action":"' + b"x" * 10_000_000 + b'"}'
+    long_line = b'{"ts":1,"agent":"a","action":"' + b"x" * 20_000_000 + b'"}'
     bad = [
         lines([Event(ts_us=far, agent="a", action="read")]).rstrip(b"\n"),
         b'{"ts":1,"agent":"\xff","action":"read"}',

@@ -143,7 +143,8 @@ def test_an_event_that_raised_nothing_says_where_its_score_is_from(folder):
 
     assert orjson.loads(first.stdout)["standing"] == "end"
     said = told.stdout.decode().splitlines()
-    assert said[1].endswith(": nothing rare had risen in it: its score at its end")
+    assert said[0].startswith("nothing rare had risen by e1 (")
+    assert said[2].endswith(": its score at its end")
 
 
 def test_refusals_are_sentences(folder):

@@ -135,7 +135,7 @@ def test_undefined_numbers_are_null(tmp_path):
     (tmp_path / "events.jsonl").write_bytes(
         lines([Event(ts_us=NOW_US - 10**12, agent="a", action="read", session="s")])
     )
-    (tmp_path / "labels.jsonl").write_bytes(b'{"session":"other","agent":"a","label":0}\n')
+    (tmp_path / "labels.jsonl").write_bytes(b'{"session":"s","agent":"a","label":0}\n')
 
     result = invoked(
         "replay", "events.jsonl", "--labels", "labels.jsonl", "--json", "out.json", cwd=tmp_path
@@ -148,6 +148,32 @@ def test_undefined_numbers_are_null(tmp_path):
     assert (quality["roc_auc"], set(quality["recall_at"].values())) == (None, {None})
     told = [line.split() for line in result.stderr.decode().splitlines()]
     assert ["quality:", "recall", "at", "0.05:", "-", "0.01:", "-", "0.001:", "-"] in told
+
+
+def test_labels_of_another_recording_are_refused(tmp_path):
+    """They would say nothing, and look as if they did."""
+    (tmp_path / "events.jsonl").write_bytes(
+        lines([Event(ts_us=NOW_US - 10**12, agent="a", action="read", session="s")])
+    )
+    (tmp_path / "labels.jsonl").write_bytes(b'{"session":"other","agent":"a","label":0}\n')
+
+    result = invoked("replay", "events.jsonl", "--labels", "labels.jsonl", cwd=tmp_path)
+
+    said = "astray: none of the 1 labels is of a session in events.jsonl"
+    assert complaints(result) == [said]
+
+
+@pytest.mark.parametrize("option", ["--scores", "--json", "--rejects"])
+def test_what_is_read_is_not_written_over(option, tmp_path):
+    """A recording stays what it is, by whichever name it is given."""
+    data = lines([Event(ts_us=NOW_US - 10**12, agent="a", action="read", session="s")])
+    (tmp_path / "events.jsonl").write_bytes(data)
+    (tmp_path / "again.jsonl").symlink_to("events.jsonl")
+
+    result = invoked("replay", "events.jsonl", option, "again.jsonl", cwd=tmp_path)
+
+    assert complaints(result) == ["astray: again.jsonl: is what is read; write to another file"]
+    assert (tmp_path / "events.jsonl").read_bytes() == data
 
 
 def test_lines_that_are_no_events_are_counted_and_kept(tmp_path):

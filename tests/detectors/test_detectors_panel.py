@@ -11,7 +11,7 @@ from astray.config import load_config
 from astray.detectors.features import features_of
 from astray.detectors.levels import MISSING, level_of
 from astray.detectors.panel import LESSONS_MAX, OPEN_MAX, Panel, moved
-from astray.errors import StateError
+from astray.errors import DetectorError, StateError
 from made import HOUR_US, START_US, ended_rows
 from offered import offering
 
@@ -355,3 +355,14 @@ def test_columns_move_to_where_they_are_now():
     values = np.array([[1, 2], [3, 4]])
 
     assert moved(values, ["a", "b"], ["b", "c", "a"], -1).tolist() == [[2, -1, 1], [4, -1, 3]]
+
+
+def test_a_detector_that_breaks_is_named():
+    """It has made a model and tried it once, and breaks on what it is for."""
+    panel = panel_of({**HST, "options": {**HST["options"], "n_trees": 0}})
+    taught(panel, rows_of(*range(40)))
+
+    with pytest.raises(DetectorError, match=r"^detector hst: ZeroDivisionError: ") as caught:
+        panel.detect(rows_of(5, first=100))
+
+    assert caught.value.lasting

@@ -47,10 +47,9 @@ class Findings:
         """Return the findings of a session, the most surprising first."""
         return self._kept.get(number, ())
 
-    def drop(self, numbers: Iterable[int]) -> None:
-        """Forget the findings of sessions that have ended; most have none."""
-        for number in self._kept.keys() & numbers:
-            del self._kept[number]
+    def drop(self, numbers: Iterable[int]) -> list[tuple[int, tuple[Finding, ...]]]:
+        """Forget the findings of sessions that have ended, and return them; most have none."""
+        return [(number, self._kept.pop(number)) for number in self._kept.keys() & numbers]
 
     def dump(self) -> list[Any]:
         """Return the findings as JSON."""

@@ -140,7 +140,10 @@ class Shard:
     def _findings_of(
         self, rows: NDArray[Any], evidence: NDArray[Any], decoded: Decoded
     ) -> tuple[tuple[Finding, ...], ...]:
-        """Keep the evidence, and return what had been found by the time of each record."""
+        """Keep the evidence, and return what had been found by the time of each record.
+
+        A session that ends takes along what was found in it.
+        """
         findings: list[tuple[Finding, ...]] = [()] * len(rows)
         live, told = np.flatnonzero(rows["row"] >= 0), 0
         evidences = told_in(evidence, decoded)
@@ -152,8 +155,10 @@ class Shard:
                 told = until
             findings[place] = self.findings.of(number)
         self.findings.keep(evidences[told:])
-        over = (rows["row"] < 0) & (rows["row"] > FIRST_ROW)
-        self.findings.drop(rows["number"][over].tolist())
+        over = np.flatnonzero((rows["row"] < 0) & (rows["row"] > FIRST_ROW))
+        places = dict(zip(rows["number"][over].tolist(), over.tolist(), strict=True))
+        for number, found in self.findings.drop(places):
+            findings[places[number]] = found
         return tuple(findings)
 
     def _enter(

@@ -30,8 +30,12 @@ _STANDINGS = {
     Standing.OWN: "its score at this event",
     Standing.EARLIER: "this event raised nothing rare: its score since {}",
     Standing.HIGHEST: "its highest score, at {}",
-    Standing.END: "nothing rare had risen in it: its score at its end",
+    Standing.END: "its score at its end",
 }
+_AT_ITS_END = (
+    "nothing rare had risen by {}: what follows is its session at its end, which came of what "
+    "happened later, too"
+)
 
 
 @reporting
@@ -120,7 +124,9 @@ def _told(found: Explanation) -> list[str]:
     certified = "certified" if found.certified else "not certified"
     standing = _STANDINGS[found.standing].format(at)
     begun = f"begun {clock.iso(found.start_us)}, {found.events:,} events by then"
+    is_later = found.kind is Kind.EVENT and found.standing is Standing.END
     lines = [
+        *([_AT_ITS_END.format(f"{event.event_id or 'the event'} ({event.action})")] * is_later),
         found.sentence,
         f"score {found.score:.2f} ({certified}; 1 in {n:,}): {standing}",
         f"session {found.session} of {event.agent}, {begun}",

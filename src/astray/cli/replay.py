@@ -64,7 +64,7 @@ def replay(
         lambda: _answers(labels or []),
         lambda: read_verdicts(verdicts),
         lambda: check_sources(list(map(str, events)), follow=False),
-        lambda: check_outputs(scores, json, rejects),  # now rather than after the work
+        lambda: check_outputs(scores, json, rejects, inputs=[*events, *(labels or [])]),  # now
     )
     prepare(screen)
     result = replayed(events, configured, known, rejects, verdicts=told.judgements)

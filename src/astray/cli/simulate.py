@@ -49,6 +49,10 @@ def simulate(
     """Make a recording of a simulated fleet, with labels, or put attacks into one of yours."""
     events_path, labels_path = _paths(out)
     counts = parse_attacks(attacks) if attacks else {}
+    if inject_into is not None and not counts:
+        raise ConfigError(["--inject: which attacks, and how many? --attacks KIND=N"])
+    if labels is not None and inject_into is None:
+        raise ConfigError(["--labels: only with --inject, of that recording"])
     try:
         if inject_into is None:
             options = SimulationOptions(
@@ -64,7 +68,7 @@ def simulate(
         file = getattr(error, "filename", None) or inject_into or out
         reason = getattr(error, "strerror", None) or error
         raise ConfigError([f"{file}: {reason}"]) from None
-    _tell(recording, events_path, labels_path)
+    _tell(recording, events_path, labels_path, inject_into)
 
 
 def _paths(out: Path) -> tuple[Path, Path]:
@@ -78,8 +82,14 @@ def _paths(out: Path) -> tuple[Path, Path]:
     return out, out.with_name(f"{stem}.labels{suffix}")
 
 
-def _tell(recording: Recording, events_path: Path, labels_path: Path) -> None:
+def _tell(
+    recording: Recording, events_path: Path, labels_path: Path, inject_into: Path | None
+) -> None:
     screen = Screen("off")
     bad = sum(1 for label in recording.labels if label["label"])
+    if inject_into is not None:
+        screen.say(f"{recording.events:,} events added to those of {inject_into}: {events_path}")
+        screen.say(f"{bad:,} sessions attacked; the labels of all are in {labels_path}")
+        return
     screen.say(f"{recording.events:,} events in {events_path}")
     screen.say(f"{len(recording.labels):,} labelled sessions, {bad:,} attacked, in {labels_path}")

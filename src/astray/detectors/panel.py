@@ -12,6 +12,7 @@ so neither batches nor the order of sessions in it matter. What looks suspicious
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from astray.detectors.models import (
     packages_of,
     warmup_of,
 )
-from astray.errors import StateError
+from astray.errors import DetectorError, StateError
 
 LESSONS_MAX = 1024
 """Sessions of a tenant that are learnt from a window; of more, the first in their order."""
@@ -79,6 +80,26 @@ class _Taught:
         return level if level != MISSING else _NOT_KNOWN
 
 
+class _Named:
+    """Enter it to have whatever a model raises raised with the name of its detector."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, Exception):
+            said = f"detector {self._detector.name}: {type(error).__name__}: {error}"
+            raise DetectorError(f"{said}; mend it, or leave it out", lasting=True) from error
+
+
 class _Column:
     """One detector with the models of its cohorts."""
 
@@ -94,21 +115,23 @@ class _Column:
     def levels(self, rows: NDArray[Any]) -> list[int]:
         if not self.cohorts:
             return [_NOT_KNOWN] * len(rows)
-        sessions = features_of(rows, self.features)
-        return [
-            _NOT_KNOWN if (taught := self.cohorts.get(cohort)) is None else taught.level(session)
-            for cohort, session in zip(self.cohorts_of(rows), sessions, strict=True)
-        ]
+        sessions = zip(self.cohorts_of(rows), features_of(rows, self.features), strict=True)
+        with _Named(self.detector):
+            return [
+                _NOT_KNOWN if (known := self.cohorts.get(cohort)) is None else known.level(session)
+                for cohort, session in sessions
+            ]
 
     def learn(self, rows: NDArray[Any], window_us: int) -> None:
-        sessions = features_of(rows, self.features)
-        for cohort, session in zip(self.cohorts_of(rows), sessions, strict=True):
-            taught = self.cohorts.get(cohort)
-            if taught is None:
-                model = model_of(self.detector)
-                warmup = warmup_of(self.detector, model)
-                taught = self.cohorts[cohort] = _Taught(model, warmup)
-            taught.learn(session, window_us)
+        sessions = zip(self.cohorts_of(rows), features_of(rows, self.features), strict=True)
+        with _Named(self.detector):
+            for cohort, session in sessions:
+                taught = self.cohorts.get(cohort)
+                if taught is None:
+                    model = model_of(self.detector)
+                    warmup = warmup_of(self.detector, model)
+                    taught = self.cohorts[cohort] = _Taught(model, warmup)
+                taught.learn(session, window_us)
 
     def forget(self) -> None:
         """Forget the cohorts that have taught nothing for the longest time, beyond the cap."""

@@ -3,22 +3,28 @@
 import contextlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 _BLOCK_BYTES = 1 << 16
 
 
-def output_problems(paths: Iterable[Path | None]) -> list[str]:
-    """Return a sentence for each file that cannot be written; None is no file."""
+def output_problems(paths: Iterable[Path | None], inputs: Sequence[Path]) -> list[str]:
+    """Return a sentence for each file that cannot be written, or is read; None is no file."""
     problems = []
     for path in paths:
         try:
-            if path is not None:
+            if path is not None and any(_are_one(path, read) for read in inputs):
+                problems.append(f"{path}: is what is read; write to another file")
+            elif path is not None:
                 path.open("ab").close()
         except (OSError, ValueError) as error:
             problems.append(f"{path}: cannot be written: {getattr(error, 'strerror', error)}")
     return problems
+
+
+def _are_one(path: Path, read: Path) -> bool:
+    return path.exists() and read.is_file() and path.samefile(read)
 
 
 class LinesFile:

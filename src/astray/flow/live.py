@@ -176,9 +176,10 @@ class Live:
     def _ready(self) -> tuple[list[Endpoint], Kafka]:
         """Return what it talks to; raises a `ConfigError` with all that keeps it from running."""
         outputs = (self.config.alerts.file, self.config.rejects.file)
-        problems = output_problems(map(_path, outputs))
-        endpoints, kafka = [], Kafka(self.config)
         files = [name for name in self.sources if not is_kafka(name)]
+        read = [Path(name) for name in files if name != STDIN]
+        problems = output_problems(map(_path, outputs), read)
+        endpoints, kafka = [], Kafka(self.config)
         for check in (
             partial(check_detectors, self.config),
             partial(check_sources, files, follow=self.reading.follow),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from astray.config import Config
+from astray.errors import ConfigError
 from astray.lab.card import measures_at
 from astray.lab.curves import Weights, interval
 from astray.lab.labels import Label
@@ -153,6 +154,8 @@ def compare(
     first, second = (
         Side(name, config, replay(events, config, labels, explain=True)) for name, config in configs
     )
+    if not first.sessions or not second.sessions:
+        raise ConfigError([f"{events}: no event in it, or none that is an event"])
     return Comparison((first, second), labels, budget)
 
 

@@ -290,7 +290,9 @@ class _Search:
     def _found(self) -> tuple[Standing, _Rank | None]:
         if self._own is not None:
             return Standing.OWN, self._own
-        if self._highest is not None:
+        if self._highest is not None and (
+            self._end is None or self._end.score <= self._highest.score
+        ):
             return Standing.HIGHEST, self._highest
         seen = set(self._lines)
         for rank in reversed(self._earlier):

@@ -18,6 +18,7 @@ from astray.decide.decision import Decision
 from astray.decide.review import Review
 from astray.decide.silence import Over, Silence
 from astray.detectors.models import check_detectors
+from astray.errors import ConfigError
 from astray.flow.counters import Counters
 from astray.flow.dataflow import build_flow
 from astray.flow.engine import run_flow
@@ -112,7 +113,8 @@ def replay(
     Raises
     ------
     ConfigError
-        The recording is not there or empty, or a detector cannot be made.
+        The recording is not there or empty, a detector cannot be made, or the labels are of
+        another recording.
     SourceError
         It cannot be read to its end.
     """
@@ -134,6 +136,8 @@ def replay(
     reading.raise_fault()
     seconds = time.perf_counter() - started
     sessions = session_scores(collector.scored, collector.lines, names)
+    if labels and sessions and not any((one.agent, one.session) in labels for one in sessions):
+        raise ConfigError([f"none of the {len(labels):,} labels is of a session in {sources[0]}"])
     decisions, notices = list(collector.decisions.values()), list(collector.notices.values())
     return Replay(counters, seconds, sessions, decisions, notices, names.event_us, why)
 
