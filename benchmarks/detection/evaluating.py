@@ -24,6 +24,10 @@ Labels = Mapping[Key, Label]
 _AGE_NAMES = ("below 5", "5 to 30", "above 30")
 _FALSE_RATE = 0.01
 _HOUR_US = 3_600_000_000
+_CAMPAIGN_MIN = 3
+_TOLD = (40, 60)
+"""Scores: that of a third look, and that at which the default policy alerts."""
+
 _LATE = 0.05
 """Where it is asked whether a detection came in time, and what misses look like."""
 
@@ -66,6 +70,7 @@ def quality_of(
         "new_agents": _new_agents(sessions, labels, done.decisions),
         "statistics": _statistics(done, labels, keys),
         "floods": _floods(sessions, labels, done),
+        "campaigns": _campaigns(sessions, labels),
     }
 
 
@@ -166,6 +171,28 @@ def _new_agents(
         "alerts": sum(1 for key in benign if alerted[key]),
         "median_score": float(np.median([sessions[key].score for key in benign] or [0.0])),
     }
+
+
+def _campaigns(sessions: Mapping[Key, SessionScore], labels: Labels) -> Numbers:
+    """Return, by kind of attack, how many agents had several bad sessions, and were told of early.
+
+    A campaign is caught at a score if a session before its last, which is what it is for, has
+    reached it.
+    """
+    acts: dict[tuple[str, str], list[SessionScore]] = {}
+    for key, label in labels.items():
+        if label.bad and key in sessions:
+            acts.setdefault((label.attack, key[0]), []).append(sessions[key])
+    found: Numbers = {}
+    for (kind, _), own in sorted(acts.items()):
+        if len(own) < _CAMPAIGN_MIN:
+            continue
+        of_kind = found.setdefault(kind, {"campaigns": 0} | {f"caught_at_{s}": 0 for s in _TOLD})
+        of_kind["campaigns"] += 1
+        *before, _ = sorted(own, key=lambda one: one.start_us)
+        for score in _TOLD:
+            of_kind[f"caught_at_{score}"] += any(one.score >= score for one in before)
+    return found
 
 
 def _statistics(done: Run, labels: Labels, keys: list[Key]) -> Numbers:

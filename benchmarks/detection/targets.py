@@ -19,6 +19,7 @@ REALISED = (0.5, 1.3)
 """Between which values a realised false rate should lie, divided by the nominal one."""
 
 _AHEAD = ("roc_auc", "pr_auc")
+_POISONING = "patient_poisoning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ def rows_of(sets: Mapping[str, Any], baselines: Mapping[str, Any]) -> list[Row]:
     return [
         *_quality_rows(sets),
         *_simulated_rows(sets),
+        *_campaign_rows(sets),
         *_young_rows(sets),
         *_realised_rows(sets),
         *_ahead_rows(sets, baselines),
@@ -101,6 +103,18 @@ def _simulated_rows(sets: Mapping[str, Any]) -> Iterator[Row]:
         value = float(np.mean(means)) if means else None
         note = f"mean over six kinds and {len(means)} seeds; lowest and highest seed"
         yield Row(f"simulate/six_kinds/{measure}", value, low, None, interval, note)
+
+
+def _campaign_rows(sets: Mapping[str, Any]) -> Iterator[Row]:
+    """Give the share of patient poisoners that an alert had told of before their final act."""
+    for name, found in sets.items():
+        of_kind = found["campaigns"].get(_POISONING)
+        if of_kind is not None:
+            count = of_kind["campaigns"]
+            yield Row(
+                f"{name}/{_POISONING}/caught_before_its_end", of_kind["caught_at_60"] / count, 0.75,
+                note=f"{count} campaigns; {of_kind['caught_at_40']} at score 40",
+            )  # fmt: skip
 
 
 def _young_rows(sets: Mapping[str, Any]) -> Iterator[Row]:
