@@ -108,7 +108,7 @@ def _simulated_rows(sets: Mapping[str, Any]) -> Iterator[Row]:
 def _campaign_rows(sets: Mapping[str, Any]) -> Iterator[Row]:
     """Give the share of patient poisoners that an alert had told of before their final act."""
     for name, found in sets.items():
-        of_kind = found["campaigns"].get(_POISONING)
+        of_kind = found.get("campaigns", {}).get(_POISONING)
         if of_kind is not None:
             count = of_kind["campaigns"]
             yield Row(
