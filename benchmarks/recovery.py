@@ -11,7 +11,6 @@ which brings the other back; when it gives up, it is started again, as a service
 import argparse
 import itertools
 import os
-import pickle
 import random
 import signal
 import sqlite3
@@ -29,6 +28,7 @@ from astray.baseline.settings import shard_settings
 from astray.baseline.shard import Shard
 from astray.config import load_config
 from astray.decide.limits import lowest_limits
+from astray.flow.snapshots import read_kept
 from astray.testing import Receiver, make_secret
 from harness import made_stream, report
 from installation import Run, broker, fill, fresh_postgres, of_tests, topic_of
@@ -131,13 +131,8 @@ class Site:
         """Return how many events the shards have learnt from."""
         config = load_config(self._folder / "astray.toml")
         settings = shard_settings(config, lowest_limits(config))
-        newest: dict[str, bytes] = {}
-        for part in (self._folder / "state").glob("part-*.sqlite3"):
-            connection = sqlite3.connect(part)
-            query = "SELECT state_key, ser_change FROM snaps ORDER BY snap_epoch"
-            newest |= dict(connection.execute(query))
-            connection.close()
-        shards = [pickle.loads(state) for key, state in newest.items() if key.startswith("shard")]  # noqa: S301
+        kept = read_kept(self._folder / "state")
+        shards = [one.value() for one in kept.snapshots(kept.epoch) if one.key.startswith("shard")]
         return sum(int(Shard.load(state, settings, []).memory.counters[0]) for state in shards)
 
 
