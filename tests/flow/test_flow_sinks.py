@@ -163,14 +163,16 @@ def test_what_cannot_be_written_is_a_sentence():
 
 
 def test_outputs_are_tried_before_anything_starts(tmp_path):
-    """Every output that cannot be written has its sentence; none is no output."""
-    good, inside = tmp_path / "good.jsonl", tmp_path / "missing" / "file"
+    """Every output that cannot be written, or is read, has its sentence; none is no output."""
+    good, inside, read = (tmp_path / name for name in ("good.jsonl", "missing/file", "read.jsonl"))
+    read.touch()
 
-    problems = output_problems([good, None, tmp_path, inside])
+    problems = output_problems([good, None, tmp_path, inside, read], [tmp_path, read])
 
     assert problems == [
         f"{tmp_path}: cannot be written: Is a directory",
         f"{inside}: cannot be written: No such file or directory",
+        f"{read}: is what is read; write to another file",
     ]
 
 
