@@ -14,7 +14,9 @@ AstrayError
 Bad events are not errors but values: `astray.events.Reject`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ContextDecorator
+from types import TracebackType
 
 
 class AstrayError(Exception):
@@ -77,3 +79,25 @@ class SinkError(AstrayError):
 
 class ReceiverError(AstrayError):
     """A local receiver that cannot listen where it was asked to."""
+
+
+class Seeing(ContextDecorator):
+    """Enter it, or decorate with it, to have a function see each error that leaves.
+
+    It sees those of every kind, and may raise another one instead; what it does not is raised.
+    """
+
+    def __init__(self, look: Callable[[BaseException], None]) -> None:
+        self._look = look
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._look(error)

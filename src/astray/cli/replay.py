@@ -64,7 +64,9 @@ def replay(
         lambda: _answers(labels or []),
         lambda: read_verdicts(verdicts),
         lambda: check_sources(list(map(str, events)), follow=False),
-        lambda: check_outputs(scores, json, rejects, inputs=[*events, *(labels or [])]),  # now
+        lambda: check_outputs(  # now rather than after the work
+            scores, json, rejects, inputs=[*events, *(labels or []), config, verdicts]
+        ),
     )
     prepare(screen)
     result = replayed(events, configured, known, rejects, verdicts=told.judgements)

@@ -15,7 +15,7 @@ from astray.flow.linesfile import output_problems
 from astray.flow.naming import check_sources
 from astray.lab.labels import labels_beside, read_labels
 from astray.lab.outcomes import MILLION
-from astray.lab.replay import Labels, Replay, replay
+from astray.lab.replay import Labels, check_sessions, replay
 from astray.lab.report import Report
 
 
@@ -50,7 +50,7 @@ def report(
         lambda: checked(load_config(config)),
         lambda: answers(recording, labels),
         lambda: check_sources([str(recording)], follow=False),
-        lambda: check_outputs(out, inputs=_given(recording, labels)),
+        lambda: check_outputs(out, inputs=[recording, labels or labels_beside(recording), config]),
         lambda: check_budget(budget),
     )
     prepare(screen)
@@ -69,24 +69,13 @@ def answers(recording: Path, labels: Path | None) -> Labels | None:
     return read_labels(labels) if labels else None
 
 
-def check_sessions(result: Replay, recording: Path) -> None:
-    """Raise a `ConfigError` where a recording has no session: there is nothing to be told of."""
-    if not result.sessions:
-        rejects = ", ".join(f"{n:,} {why}" for why, n in result.counters.rejects.items())
-        raise ConfigError([f"{recording}: no event in it; rejects: {rejects or 'none'}"])
-
-
 def check_budget(budget: float | None) -> None:
     """Raise a `ConfigError` where a budget is none."""
     if budget is not None and not 1 <= budget < MILLION:
         raise ConfigError([f"--budget: from 1 to a million, not {budget:g}"])
 
 
-def _given(*paths: Path | None) -> list[Path]:
-    return [path for path in paths if path is not None]
-
-
-def check_outputs(*paths: Path | None, inputs: Sequence[Path]) -> None:
+def check_outputs(*paths: Path | None, inputs: Sequence[Path | None]) -> None:
     """Raise a `ConfigError` that names every file that cannot be written, or is an input."""
     problems = output_problems(paths, inputs)
     if problems:

@@ -12,7 +12,6 @@ so neither batches nor the order of sessions in it matter. What looks suspicious
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ from astray.detectors.models import (
     packages_of,
     warmup_of,
 )
-from astray.errors import DetectorError, StateError
+from astray.errors import DetectorError, Seeing, StateError
 
 LESSONS_MAX = 1024
 """Sessions of a tenant that are learnt from a window; of more, the first in their order."""
@@ -80,24 +79,15 @@ class _Taught:
         return level if level != MISSING else _NOT_KNOWN
 
 
-class _Named:
-    """Enter it to have whatever a model raises raised with the name of its detector."""
+def _naming(detector: Detector) -> Seeing:
+    """Have whatever a model raises raised with the name of its detector."""
 
-    def __init__(self, detector: Detector) -> None:
-        self._detector = detector
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def name(error: BaseException) -> None:
         if isinstance(error, Exception):
-            said = f"detector {self._detector.name}: {type(error).__name__}: {error}"
+            said = f"detector {detector.name}: {type(error).__name__}: {error}"
             raise DetectorError(f"{said}; mend it, or leave it out", lasting=True) from error
+
+    return Seeing(name)
 
 
 class _Column:
@@ -116,7 +106,7 @@ class _Column:
         if not self.cohorts:
             return [_NOT_KNOWN] * len(rows)
         sessions = zip(self.cohorts_of(rows), features_of(rows, self.features), strict=True)
-        with _Named(self.detector):
+        with _naming(self.detector):
             return [
                 _NOT_KNOWN if (known := self.cohorts.get(cohort)) is None else known.level(session)
                 for cohort, session in sessions
@@ -124,7 +114,7 @@ class _Column:
 
     def learn(self, rows: NDArray[Any], window_us: int) -> None:
         sessions = zip(self.cohorts_of(rows), features_of(rows, self.features), strict=True)
-        with _Named(self.detector):
+        with _naming(self.detector):
             for cohort, session in sessions:
                 taught = self.cohorts.get(cohort)
                 if taught is None:

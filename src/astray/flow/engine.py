@@ -5,15 +5,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from types import TracebackType
+from functools import partial
 
 from bytewax.dataflow import Dataflow
 from bytewax.testing import cluster_main, run_main
 
-from astray.errors import ClusterError, RecoveryError
+from astray.errors import ClusterError, RecoveryError, Seeing
 from astray.flow.allocating import keep_freed_memory
 from astray.flow.cluster import Cluster
-from astray.flow.faults import Unwrapped
+from astray.flow.faults import unwrapped
 from astray.flow.recovery import Recovery
 
 _ENGINE_API = "BYTEWAX_DATAFLOW_API_ENABLED"
@@ -46,34 +46,19 @@ def run_flow(
         Another process has ended before all had come to the end.
     """
     os.environ.pop(_ENGINE_API, None)
-    with _Told(recovery, cluster), Unwrapped(), _rare_collections():
+    with Seeing(partial(_tell, recovery, cluster)), unwrapped(), _rare_collections():
         _run(flow, timedelta(seconds=interval_s), recovery, cluster)
 
 
-class _Told:
-    """Enter it to have raised as errors of astray's own what is the engine's own."""
-
-    def __init__(self, recovery: Recovery | None, cluster: Cluster | None) -> None:
-        self._recovery = recovery
-        self._cluster = cluster
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        is_panic = kind is not None and kind.__name__ == _ENGINE_PANIC
-        if kind is not RuntimeError and not is_panic:
-            return
-        if self._recovery is not None and _ENGINE_DATABASE in str(error):
-            directory = self._recovery.engine.db_dir
-            raise RecoveryError(f"{directory}: cannot be used: {error}") from None
-        if self._cluster is not None:
-            raise ClusterError(f"{_PEER_IS_GONE} ({error})") from None
+def _tell(recovery: Recovery | None, cluster: Cluster | None, error: BaseException) -> None:
+    """Raise as an error of astray's own what is the engine's own."""
+    if type(error) is not RuntimeError and type(error).__name__ != _ENGINE_PANIC:
+        return
+    if recovery is not None and _ENGINE_DATABASE in str(error):
+        directory = recovery.engine.db_dir
+        raise RecoveryError(f"{directory}: cannot be used: {error}") from None
+    if cluster is not None:
+        raise ClusterError(f"{_PEER_IS_GONE} ({error})") from None
 
 
 @contextmanager

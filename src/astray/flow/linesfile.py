@@ -9,7 +9,7 @@ from pathlib import Path
 _BLOCK_BYTES = 1 << 16
 
 
-def output_problems(paths: Iterable[Path | None], inputs: Sequence[Path]) -> list[str]:
+def output_problems(paths: Iterable[Path | None], inputs: Sequence[Path | None]) -> list[str]:
     """Return a sentence for each file that cannot be written, or is read; None is no file."""
     problems = []
     for path in paths:
@@ -23,8 +23,8 @@ def output_problems(paths: Iterable[Path | None], inputs: Sequence[Path]) -> lis
     return problems
 
 
-def _are_one(path: Path, read: Path) -> bool:
-    return path.exists() and read.is_file() and path.samefile(read)
+def _are_one(path: Path, read: Path | None) -> bool:
+    return read is not None and path.exists() and read.is_file() and path.samefile(read)
 
 
 class LinesFile:

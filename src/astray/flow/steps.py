@@ -50,12 +50,12 @@ class Context:
     """What the steps of a dataflow share.
 
     `durable`: there is a recovery store, so snapshots are worth making; large ones go into
-    `files`, if there are any. `flush`: at the end
-    of the sources, report the sessions that are still open, without ending them. `watch` is
-    shown every decoded chunk, `audit` all sessions as they are ranked. `stop`, in a cluster, is
-    set when any process is asked to stop. `pace` is told how far sources have got. Shards know
-    `judgements` from the beginning. `placed` is told of every other verdict by its id and of the
-    time at which it is to take effect, and returns when it does, for good.
+    `files`, if there are any. `flush`: at the end of the sources, report the sessions that are
+    still open, without ending them. `watch` is shown every decoded chunk, `audit` all sessions
+    as they are ranked. `stop`, in a cluster, is set when any process is asked to stop. `pace`
+    is told how far sources have got. Shards know `judgements` from the beginning. `placed` is
+    told of every other verdict by its id and of the time at which it is to take effect, and
+    returns when it does, for good.
     """
 
     config: Config
@@ -266,9 +266,9 @@ class Decide(StatefulBatchLogic[Told, Ruling, State | None]):
     def __init__(self, context: Context, state: State | None) -> None:
         self._context = context
         self._shelf = Shelf(context.files, DECIDE)
-        self._decider = Decider(context.config)
-        if state is not None:
-            self._decider = Decider.load(self._shelf.take(state), context.config)
+        config = context.config
+        kept = None if state is None else self._shelf.take(state)
+        self._decider = Decider(config) if kept is None else Decider.load(kept, config)
         self._decider.audit = context.audit
         context.counters.deciders.append(self._decider)
 

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from astray.config import Config
-from astray.errors import ConfigError
 from astray.lab.card import measures_at
 from astray.lab.curves import Weights, interval
 from astray.lab.labels import Label
 from astray.lab.outcomes import MILLION, Outcomes, least_n, outcomes_of
-from astray.lab.replay import Labels, Replay, replay
+from astray.lab.replay import Labels, Replay, check_sessions, replay
 from astray.lab.sessions import SessionScore
 
 _EVIDENCE_MAX = 3
@@ -151,11 +150,11 @@ def compare(
     SourceError
         It cannot be read to its end.
     """
+    results = [replay(events, config, labels, explain=True) for _, config in configs]
+    check_sessions(results[0], events)
     first, second = (
-        Side(name, config, replay(events, config, labels, explain=True)) for name, config in configs
+        Side(name, config, result) for (name, config), result in zip(configs, results, strict=True)
     )
-    if not first.sessions or not second.sessions:
-        raise ConfigError([f"{events}: no event in it, or none that is an event"])
     return Comparison((first, second), labels, budget)
 
 

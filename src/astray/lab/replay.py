@@ -142,6 +142,13 @@ def replay(
     return Replay(counters, seconds, sessions, decisions, notices, names.event_us, why)
 
 
+def check_sessions(result: Replay, events: Path) -> None:
+    """Raise a `ConfigError` where a recording has no session: there is nothing to be told of."""
+    if not result.sessions:
+        rejects = ", ".join(f"{n:,} {why}" for why, n in result.counters.rejects.items())
+        raise ConfigError([f"{events}: no event in it; rejects: {rejects or 'none'}"])
+
+
 def enforced(config: Config) -> Config:
     """Return the configuration with every mode that is "auto" enforcing."""
 
