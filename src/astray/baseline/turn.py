@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astray.baseline.buffers import N_RANKED, PENDING_USED, UNITS, UNSETTLED
-from astray.baseline.layout import AGE_CLASSES, NOVELTY_CHANNELS, OWNER, TOTALS
+from astray.baseline.layout import AGE_CLASSES, NOVELTY_CHANNELS, OWNER, STATISTICS, TOTALS
 from astray.baseline.learning import mass_of
 from astray.baseline.memory import GROUPS, SESSIONS, Memory
 from astray.baseline.observe import DONE, FEW_PAGES, end_idle
@@ -306,6 +306,11 @@ def _scale_down(memory: Memory, exponent: int) -> None:
 def _leaf_weights(memory: Memory) -> list[tuple[int, int]]:
     open_ = memory.sessions[memory.sessions["key"] != 0]
     return [(int(s["run"]), int(s["run"]) + (1 << int(s["run_bits"]))) for s in open_]
+
+
+def compile_ends(memory: Memory, settings: Any) -> None:
+    """Have compiled what ends the sessions of a window."""
+    end_all_idle(memory, settings, np.zeros(len(STATISTICS), np.float32), 1, 0)
 
 
 def compile_turn(memory: Memory) -> None:
