@@ -19,10 +19,11 @@ from astray.flow.kernels import compile_kernels
 from detection.card import card
 from detection.jobs import Job, done, jobs, placed
 from detection.plugins import plugin_rows
+from detection.tagging import tagging_rows
 from detection.targets import rows_of
 from harness import DATA, ROOT, report
 
-PARTS = ("sets", "baselines", "ablations", "fusions", "contamination", "plugins")
+PARTS = ("sets", "baselines", "ablations", "fusions", "contamination", "plugins", "tagging")
 _CARD = ROOT / "models" / "default" / "card.md"
 _GOAL = (
     "every row met: agentdojo-fresh ROC-AUC 0.97, PR-AUC 0.72, recall 0.45 at 1 %; agentdojo 0.93, "
@@ -72,7 +73,11 @@ def measure(data: Path, scratch: Path, parts: set[str], processes: int) -> dict[
         print(f"{spent_s:6.0f} s  {job.part} {job.recording.name} {job.variant}", file=sys.stderr)
     results = {name: _in_order(results[name]) for name in PARTS}
     results["absent"] = [name for name, is_there in there.items() if not is_there]
-    rows = [*rows_of(results["sets"], results["baselines"]), *plugin_rows(results["plugins"])]
+    rows = [
+        *rows_of(results["sets"], results["baselines"]),
+        *plugin_rows(results["plugins"]),
+        *tagging_rows(results["sets"], results["tagging"]),
+    ]
     results["rows"] = [row.as_dict() for row in rows]
     results["seconds"] = time.perf_counter() - started
     return dict(_rounded(results))

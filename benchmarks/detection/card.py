@@ -17,7 +17,7 @@ one default configuration for all sets. Intervals are the middle 90 % over draws
 `simulate` the lowest and the highest seed. `realised_r` is the share of benign sessions at or
 beyond 1 in 1/r, divided by r. `ahead_of` is the least lead in ROC-AUC and PR-AUC over a baseline,
 whose aggregation over a session is the best for it. `with` is what detectors of river's, beside the
-default configuration, add to a measure.
+default configuration, add to a measure; `tagged` has all that intruders reach for as `[sensitive]`.
 """
 
 

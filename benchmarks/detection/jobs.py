@@ -11,6 +11,7 @@ from detection.evaluating import baselines_of, quality_of
 from detection.experiments import ablated, ablations, fused_otherwise, kept
 from detection.plugins import DETECTORS, plugged
 from detection.recordings import Recording, campaigns, clean, contaminated, fleets, real
+from detection.tagging import tagged
 
 CONTAMINATIONS = (0.1, 1.0, 5.0, 20.0)
 """Per cent of a stream's sessions that are attacks."""
@@ -37,6 +38,8 @@ class Job:
                 return fused_otherwise(self.recording)
             case "plugins":
                 return plugged(self.recording, self.variant)
+            case "tagging":
+                return tagged(self.recording)
             case _:
                 return kept(quality_of(self.recording))
 
@@ -49,6 +52,7 @@ def jobs(data: Path, scratch: Path, parts: set[str]) -> list[Job]:
         *(Job("baselines", one) for one in (recordings[2], *made, *recordings[:2])),
         *(Job("sets", one) for one in (recordings[2], *made, *clean(scratch), campaigns(scratch))),
         *(Job("sets", one) for one in recordings if one is not recordings[2]),
+        *(Job("tagging", one) for one in made),
         *(Job("contamination", contaminated(scratch, each), f"{each:g} %")
           for each in reversed(CONTAMINATIONS)),
         *(Job("fusions", one) for one in studied),

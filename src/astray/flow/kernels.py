@@ -96,6 +96,14 @@ def compile_others() -> None:
         compile_one()
 
 
+def _compile_turn() -> None:
+    compile_turn(Memory.new())
+
+
+def _compile_verdicts() -> None:
+    compile_judging(Memory.new())
+
+
 def _compile_decoding() -> None:
     first = decode(Chunk("warm-up", 0, _LINE), now_us=2**60).only(np.arange(1))
     Swarms(1).swarming(first, np.arange(1), 0)
@@ -106,9 +114,9 @@ def _compile_decider() -> None:
 
 
 _OTHERS = (
-    lambda: compile_turn(Memory.new()),
+    _compile_turn,
     _compile_decoding,
-    lambda: compile_judging(Memory.new()),
+    _compile_verdicts,
     compile_experts,
     _compile_decider,
 )
