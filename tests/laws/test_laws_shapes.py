@@ -13,30 +13,13 @@ import pytest
 
 from astray.baseline.layout import BYTES, STATISTICS, TOTALS
 from astray.events import Event
-from core import Core, decoded, feed, new_shard, reported, small_config
-from strategies import NOW_US
+from core import Core, feed, new_shard, reported
+from shapes import CONFIG, HOUR_US, SECOND_US, START_US, id_of, ranked, session
 
-HOUR_US = 3_600_000_000
-SECOND_US = 1_000_000
 DAY_HOURS = 24
-START_US = NOW_US - NOW_US % HOUR_US - 1000 * HOUR_US
-CONFIG = small_config()
 
 ODD = 100.0
 """1 in so many: what 1 % of normal sessions reach."""
-
-
-def session(agent, hour, count=4, *, size=1000, action="read", resource="a", at_s=0, **fields):
-    """Return the events of a session that begins in an hour of the stream, and ends."""
-    usual = Event(
-        ts_us=START_US + hour * HOUR_US + at_s * SECOND_US, agent=agent, action=action,
-        resources=(resource,), session=f"{agent}-{hour}-{at_s}", group="group",
-        bytes=size, source="here", outcome="success", **fields,
-    )  # fmt: skip
-    events = [
-        dataclasses.replace(usual, ts_us=usual.ts_us + place * SECOND_US) for place in range(count)
-    ]
-    return [*events[:-1], dataclasses.replace(events[-1], session_end=True)]
 
 
 def peers(hours, agents=8, seed=1):
@@ -53,25 +36,6 @@ def peers(hours, agents=8, seed=1):
         for number in range(agents)
         for event in session(f"peer-{number}", hour, generator.randint(2, 8), at_s=60 * number)
     ]
-
-
-def id_of(agent):
-    """Return the id under which an agent is reported."""
-    return int(decoded(session(agent, 0, 1)).rows["agent"][0])
-
-
-def ranked(*streams):
-    """Rank several streams as one; return the largest n of each session by agent and beginning."""
-    events = sorted((event for stream in streams for event in stream), key=lambda e: e.ts_us)
-    # Time has to go on for the last hour to be ruled on.
-    later = session("clock", (events[-1].ts_us - START_US) // HOUR_US + 2, 1)
-    core, found = Core(CONFIG), {}
-    for ruling in core.feed([*events, *later], batch=500):
-        for rows in ruling.scored:
-            for row in rows:
-                key = (int(row["agent"]), int(row["start_us"]))
-                found[key] = max(float(row["n"]), found.get(key, 1.0))
-    return found
 
 
 def n_of(found, events):
