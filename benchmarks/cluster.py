@@ -1,13 +1,13 @@
-"""Two processes beside one: events/s of `astray run --processes N` over the same Kafka topic.
+"""Two processes beside one: events/s of `astray run --processes N` over the same partitions.
 
     python benchmarks/cluster.py [--save]
 
-The topic is full before a run begins. What is measured is the middle of each run, between a
-tenth and nine tenths of the events, so that neither start nor end count. The yardsticks, in the
-same run of this program, are one process, and two that know nothing of each other, each with
-half of the partitions in a topic of its own: what the machine has to give beside a broker and a
-database. Each is run three times, in turns. With the default interval about every second of
-them has a snapshot in what is measured.
+Once from a Kafka topic that is full before a run begins, and once from two files, where no broker
+works on the same cores. What is measured is the middle of each run, between a tenth and nine tenths
+of the events, so that neither start nor end count. The yardsticks, in the same run of this program,
+are one process, and two that know nothing of each other, each with half of the partitions in a
+topic, or a file, of its own: what the machine has to give. Each is run three times, in turns. With
+the default interval about every second of them has a snapshot in what is measured.
 """
 
 import statistics
@@ -28,20 +28,26 @@ _PARTITIONS = 4
 _TURNS = 3
 _PATIENCE_S = 300.0
 _FIRST, _LAST = 0.1, 0.9
+
+Measured = dict[str, Any]
+Strangers = Sequence[Sequence[str]]
+"""The sources of each of several runs that know nothing of each other."""
+
 _GOAL = "two processes on two cores at least 1.7 times as fast as one"
 
 
-def _begun(folder: Path, source: str, processes: int) -> Run:
+def _begun(folder: Path, sources: Sequence[str], processes: int) -> Run:
     folder.mkdir()
-    options = ["--source", source, "--store", "env:STORE", "--recovery", "state"]
+    read = [part for source in sources for part in ("--source", source)]
+    options = [*read, "--store", "env:STORE", "--recovery", "state"]
     return Run(folder, options, processes, STORE=fresh_postgres())
 
 
-def _rate(folder: Path, sources: Sequence[str], events: int, processes: int) -> float:
-    """Return the events/s of runs at the same time, each with a source of its own."""
+def _rate(folder: Path, strangers: Strangers, events: int, processes: int) -> float:
+    """Return the events/s of runs at the same time, each with sources of its own."""
     runs = [
-        _begun(folder.with_name(f"{folder.name}-{number}"), source, processes)
-        for number, source in enumerate(sources)
+        _begun(folder.with_name(f"{folder.name}-{number}"), sources, processes)
+        for number, sources in enumerate(strangers)
     ]
     moments: list[tuple[float, float]] = []
 
@@ -69,28 +75,18 @@ def _by_turn(rates: list[float], of: list[float]) -> list[float]:
     return [round(rate / one, 3) for rate, one in zip(rates, of, strict=True)]
 
 
-def main() -> None:
+def _compared(scratch: Path, halves: Sequence[str], whole: Sequence[str], events: int) -> Measured:
     """Measure one process, two, and two strangers in turns."""
-    rates: dict[str, list[float]] = {"one": [], "two": [], "strangers": []}
-    with tempfile.TemporaryDirectory() as scratch, any_broker(Path(scratch)) as broker:
-        path = made_stream(Path(scratch), agents=_AGENTS, days=_DAYS, attacks="all=20")
-        lines = path.read_bytes().splitlines()
-        whole, *halves = (f"{name}-{time.time_ns()}" for name in ("all", "left", "right"))
-        topic_of(broker, whole, _PARTITIONS)
-        fill(broker, whole, _PARTITIONS, lines)
-        for half, topic in enumerate(halves):
-            topic_of(broker, topic, _PARTITIONS)
-            fill(broker, topic, _PARTITIONS, filter(partial(_is_of, half), lines))
-        sources = [f"kafka://{broker}/{topic}" for topic in (whole, *halves)]
-        runs = {"one": (sources[:1], 1), "two": (sources[:1], 2), "strangers": (sources[1:], 1)}
-        for turn in range(_TURNS):
-            for name, (read, processes) in runs.items():
-                folder = Path(scratch) / f"run-{turn}-{name}"
-                rates[name].append(_rate(folder, read, len(lines), processes))
+    runs: dict[str, tuple[Strangers, int]] = {
+        "one": ([whole], 1), "two": ([whole], 2), "strangers": ([[half] for half in halves], 1),
+    }  # fmt: skip
+    rates: dict[str, list[float]] = {name: [] for name in runs}
+    for turn in range(_TURNS):
+        for name, (strangers, processes) in runs.items():
+            folder = scratch / f"run-{time.time_ns()}-{turn}-{name}"
+            rates[name].append(_rate(folder, strangers, events, processes))
     medians = {name: statistics.median(found) for name, found in rates.items()}
-    results: dict[str, Any] = {
-        "events": len(lines),
-        "partitions": _PARTITIONS,
+    return {
         "one_process_per_second": round(medians["one"]),
         "two_processes_per_second": round(medians["two"]),
         "two_strangers_per_second": round(medians["strangers"]),
@@ -99,6 +95,36 @@ def main() -> None:
         "ratios_by_turn": _by_turn(rates["two"], rates["one"]),
         "ratios_of_strangers_by_turn": _by_turn(rates["strangers"], rates["one"]),
     }
+
+
+def _from_files(scratch: Path, lines: Sequence[bytes]) -> Measured:
+    files = [scratch / name for name in ("left.jsonl", "right.jsonl")]
+    for half, file in enumerate(files):
+        with file.open("wb") as out:
+            out.writelines(line + b"\n" for line in lines if _is_of(half, line))
+    return _compared(scratch, [*map(str, files)], [*map(str, files)], len(lines))
+
+
+def _from_kafka(scratch: Path, lines: Sequence[bytes]) -> Measured:
+    with any_broker(scratch) as broker:
+        whole, *halves = (f"{name}-{time.time_ns()}" for name in ("all", "left", "right"))
+        topic_of(broker, whole, _PARTITIONS)
+        fill(broker, whole, _PARTITIONS, lines)
+        for half, topic in enumerate(halves):
+            topic_of(broker, topic, _PARTITIONS)
+            fill(broker, topic, _PARTITIONS, filter(partial(_is_of, half), lines))
+        whole, *halves = (f"kafka://{broker}/{topic}" for topic in (whole, *halves))
+        return _compared(scratch, halves, [whole], len(lines))
+
+
+def main() -> None:
+    """Measure from a topic, and from files."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = made_stream(Path(scratch), agents=_AGENTS, days=_DAYS, attacks="all=20")
+        lines = path.read_bytes().splitlines()
+        results: Measured = {"events": len(lines), "partitions": _PARTITIONS}
+        results |= _from_kafka(Path(scratch), lines)
+        results["from_files"] = _from_files(Path(scratch), lines)
     report("cluster", _GOAL, results)
 
 
