@@ -500,6 +500,9 @@ def test_a_policy_inherits_neither_name_nor_match():
         ({"health": {"listen": "127.0.0.1:9464"}}, False, False),
         ({"blindness": {"silent_after_s": 60.0}}, False, False),
         ({"review": {"false_per_million": 1.0}}, False, False),
+        ({"flood": {"agents_min": 16}}, True, True),
+        ({"flood": {"times_usual": 8.0}}, True, True),
+        ({"flood": {"learn_days": 1.0}}, False, False),
     ],
     ids=lambda value: ".".join(value) or "nothing" if isinstance(value, dict) else str(value),
 )  # fmt: skip
@@ -516,6 +519,7 @@ def test_every_section_is_in_the_hashes_that_concern_it():
     """A section that is added later is thought of: it is in one list or the other."""
     scoring = {
         "events", "sessions", "baseline", "learning", "reference", "detector", "sensitive", "grants",
+        "flood",
     }  # fmt: skip
     acting = {
         "default_policy",
@@ -531,7 +535,6 @@ def test_every_section_is_in_the_hashes_that_concern_it():
         "health",
         "blindness",
         "review",
-        "flood",
     }
 
     assert set(Config.model_fields) == scoring | acting

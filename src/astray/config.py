@@ -264,13 +264,14 @@ class Config(_Section):
 
     @property
     def config_hash(self) -> str:
-        """Return a hash of all that decisions about sessions could depend on."""
-        return self._hash(set(type(self).model_fields) - {"health", "blindness", "review", "flood"})
+        """Return a hash of all that scores and decisions about sessions could depend on."""
+        return self._hash(set(type(self).model_fields) - {"health", "blindness", "review"})
 
     def _hash(self, sections: set[str]) -> str:
         sections = sections if self.detector else sections - {"detector"}
         sections = sections if self.sensitive.is_given else sections - {"sensitive"}
-        dumped = self.model_dump(mode="json", include=sections - {"grants"})
+        include: dict[str, Any] = dict.fromkeys(sections - {"grants"}, True)
+        dumped = self.model_dump(mode="json", include=include | {"flood": set(_OF_WAVES)})
         if self.grants.file is not None:
             dumped["grants"] = self.grants.digest
         return hashlib.sha256(orjson.dumps(dumped, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
@@ -278,7 +279,11 @@ class Config(_Section):
 
 _OF_SCORES = (
     "events", "sessions", "baseline", "learning", "reference", "detector", "sensitive", "grants",
+    "flood",
 )  # fmt: skip
+_OF_WAVES = ("agents_min", "times_usual")
+"""What of `flood` says which newcomers have a final score together; the rest is about cases."""
+
 _OWN = ("name", "match")
 """What a policy does not inherit."""
 

@@ -87,6 +87,7 @@ def test_the_sections_are_those_that_scores_depend_on():
     for section, change in (
         ("events", {"shards": 2}), ("sessions", {"idle_s": 60}), ("baseline", {"window_s": 60}),
         ("learning", {"suspicious_bits": 4.0}), ("reference", {"sessions_max": 200}),
+        ("flood", {"times_usual": 8.0}),
     ):  # fmt: skip
         assert section in SECTIONS
         assert load_config(overrides={section: change}).model_hash != base

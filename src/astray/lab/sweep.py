@@ -18,7 +18,7 @@ import numpy as np
 from astray.config import Config, load_config
 from astray.errors import ConfigError
 
-SECTIONS = ("events", "sessions", "baseline", "learning", "reference")
+SECTIONS = ("events", "sessions", "baseline", "learning", "reference", "flood")
 """What scores depend on: what can be swept."""
 
 TRIALS_MAX = 1_000
