@@ -254,7 +254,7 @@ GRAVITIES = [
     ({"level": Level.WITHHELD, "withheld": Withheld.UNCERTIFIED, "certified": False}, 4, 2, "Session of billing-bot not suspended: the reference is too short to certify its score"),
     ({"level": Level.WITHHELD, "withheld": Withheld.YOUNG}, 4, 3, "Session of billing-bot not suspended: the agent is too new to be judged by its score"),
     ({"level": Level.WITHHELD, "withheld": Withheld.NEVER_SUSPEND}, 4, 3, "Session of billing-bot not suspended: its policy never suspends this agent"),
-    ({"level": Level.WITHHELD, "withheld": Withheld.BREAKER}, 4, 3, "Session of billing-bot not suspended: too many sessions were suspended in this hour"),
+    ({"level": Level.WITHHELD, "withheld": Withheld.BREAKER}, 4, 3, "Session of billing-bot not suspended: its policy allows no more suspensions in this hour"),
 ]  # fmt: skip
 
 

@@ -333,16 +333,19 @@ def test_a_dump_in_the_middle_continues_exactly(reports, random, cut):
         assert ruled(restored, [records]) == ruled(live, [records])
 
 
-def test_a_dump_keeps_what_was_decided_and_counted():
+@pytest.mark.parametrize(
+    ("mode", "level"), [("enforce", Level.SUSPEND), ("observe", Level.WITHHELD)]
+)
+def test_a_dump_keeps_what_was_decided_and_counted(mode, level):
     """After a restart nobody is suspended twice, and the hour is as full as it was."""
-    config = config_of(suspensions_per_hour_max=1)
+    config = config_of(suspensions_per_hour_max=1, mode=mode)
     live = Decider(config)
     first = live.decide([past(9), window(1, stands(event_of(1, 1), 5.0))])
 
     restored = Decider.load(live.dump(), config)
     again = restored.decide([window(1, *(stands(event_of(n, 1), 5.0) for n in (1, 2)))])
 
-    assert [decision.level for decision in first.decisions] == [Level.SUSPEND]
+    assert [decision.level for decision in first.decisions] == [level]
     assert [(d.agent, d.withheld) for d in again.decisions] == [("bot-2", Withheld.BREAKER)]
 
 

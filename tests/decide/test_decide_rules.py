@@ -75,6 +75,10 @@ def test_a_limit_is_reached_at_its_score(score, decided):
         pytest.param({}, {}, {"certified_score": 80.0}, SUSPEND, id="counted up to the limit"),
         pytest.param({"enforce_uncertified": True}, {}, {"certified_score": 0.0}, SUSPEND, id="uncertified is enforced"),
         pytest.param({"suspensions_per_hour_max": 0}, {}, {}, withheld(Withheld.BREAKER), id="breaker"),
+        pytest.param({"mode": "observe"}, {}, {"age": YOUNG}, withheld(Withheld.YOUNG), id="young, and observed"),
+        pytest.param({"mode": "observe"}, {}, {"certified_score": 79.9}, withheld(Withheld.UNCERTIFIED), id="uncertified, and observed"),
+        pytest.param({"mode": "observe", "enforce_uncertified": True}, {}, {"certified_score": 0.0}, withheld(Withheld.OBSERVE), id="uncertified is enforced, but observed"),
+        pytest.param({"mode": "observe", "suspensions_per_hour_max": 0}, {}, {}, withheld(Withheld.BREAKER), id="breaker, and observed"),
     ],
 )  # fmt: skip
 def test_what_keeps_a_session_from_being_suspended(default, event, given, decided):
@@ -159,6 +163,18 @@ def test_what_is_withheld_otherwise_does_not_count_for_the_breaker():
     watched = [candidate_of(session(0, agent=f"w-{number}"), 85) for number in range(5)]
 
     assert levels_of(rules, *watched, candidate_of(BOT, 85))[-1] == SUSPEND
+
+
+def test_the_breaker_of_what_is_observed_counts_what_is_enforced_too():
+    """If all policies enforced they would share the hour."""
+    rules = rules_of(
+        {"name": "watch", "match": {"agents": ["w-*"]}, "mode": "observe"},
+        suspensions_per_hour_max=1,
+    )
+
+    decided = levels_of(rules, candidate_of(BOT, 85), candidate_of(session(0, agent="w-1"), 85))
+
+    assert decided == [SUSPEND, withheld(Withheld.BREAKER)]
 
 
 def test_a_late_event_counts_in_the_latest_hour():
@@ -280,23 +296,56 @@ scored = st.tuples(
 )
 
 
-@given(st.lists(scored, max_size=20), st.integers(0, 20))
-def test_a_dump_of_open_sessions_continues_exactly(reports, cut):
-    """Levels, policies and the breaker's counts go on as if never written."""
+@given(st.lists(scored, max_size=20))
+def test_what_is_observed_is_what_would_have_been_suspended(reports):
+    """Whoever only watches counts by the reasons what it would be to enforce, each once."""
+    enforcing, watching = (
+        rules_of(mode=mode, suspensions_per_hour_max=2) for mode in ("enforce", "observe")
+    )
+    candidates = [
+        candidate_of(session(number), score, counted, ts_us=START_US + hours * HOUR_US)
+        for number, score, counted, hours in reports
+    ]
+
+    watched = [watching.decide(candidate) for candidate in candidates]
+    observed = [one and (one.level, one.withheld) for one in watched]
+
+    would = {withheld(Withheld.OBSERVE): SUSPEND}
+    assert [would.get(one, one) for one in observed] == levels_of(enforcing, *candidates)
+    assert len({one.id for one in watched if one}) == sum(one is not None for one in watched)
+
+
+@given(st.lists(scored, max_size=20), st.integers(0, 20), st.sampled_from(["enforce", "observe"]))
+def test_a_dump_of_open_sessions_continues_exactly(reports, cut, mode):
+    """Levels, policies and the breakers' counts go on as if never written."""
     policies = ({"name": "two", "match": {"agents": ["bot-2"]}, "suspend": {"score": 100}},)
-    live, restored, decided = rules_of(*policies, suspensions_per_hour_max=2), None, []
+    default = {"mode": mode, "suspensions_per_hour_max": 2}
+    live, restored, decided = rules_of(*policies, **default), None, []
     for place, (number, score, counted, hours) in enumerate(reports):
         if place == cut:
-            restored = rules_of(*policies, suspensions_per_hour_max=2)
-            restored.load(live.dump())
+            restored = rules_of(*policies, **default)
+            restored.load(live.dump(), live.dump_observed())
             restored.breaker.load(live.breaker.dump())
+            restored.foreseen.load(live.foreseen.dump())
         candidate = candidate_of(session(number), score, counted, ts_us=START_US + hours * HOUR_US)
         decided.append([rules.decide(candidate) for rules in filter(None, (live, restored))])
 
     assert all(each[0] == each[-1] for each in decided)
     if restored is not None:
         assert restored.dump() == live.dump()
+        assert restored.dump_observed() == live.dump_observed()
         assert restored.breaker.dump() == live.breaker.dump()
+        assert restored.foreseen.dump() == live.foreseen.dump()
+
+
+def test_what_an_older_dump_has_withheld_is_not_observed_again():
+    """It does not say why; where the policy observes that was the reason, or it is as good."""
+    old, new = rules_of(mode="observe"), rules_of(mode="observe")
+    old.decide(candidate_of(BOT, 85))
+
+    new.load(old.dump())
+
+    assert levels_of(new, candidate_of(BOT, 90)) == [None]
 
 
 def test_a_policy_that_is_gone_frees_its_sessions():

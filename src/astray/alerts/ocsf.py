@@ -34,7 +34,7 @@ _WHY_NOT = {
     Withheld.UNCERTIFIED: "the reference is too short to certify its score",
     Withheld.YOUNG: "the agent is too new to be judged by its score",
     Withheld.NEVER_SUSPEND: "its policy never suspends this agent",
-    Withheld.BREAKER: "too many sessions were suspended in this hour",
+    Withheld.BREAKER: "its policy allows no more suspensions in this hour",
     Withheld.PAST: "it lies in a past that is being read again",
 }
 

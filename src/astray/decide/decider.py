@@ -303,7 +303,9 @@ class Decider:
             "tenants": [(tenant, self._used_us[tenant]) for tenant in tenants],
             "held": [held.dump() for held in waiting],
             "open": self.rules.dump(),
+            "observed": self.rules.dump_observed(),
             "breaker": self.rules.breaker.dump(),
+            "foreseen": self.rules.foreseen.dump(),
             "blindness": blindness,
             "drift": drift,
             "floods": floods,
@@ -328,10 +330,11 @@ class Decider:
             )
         for place, held in enumerate(meta["held"]):
             decider._held.append(Records.load(held, arrays[f"held{place}"]))
-        decider.rules.load(meta["open"])
+        decider.rules.load(meta["open"], meta.get("observed"))  # older dumps have none
         decider.rules.breaker.load(meta["breaker"])
+        decider.rules.foreseen.load(meta.get("foreseen", meta["breaker"]))
         rhythms = {name.removeprefix(_BLINDNESS): arrays[name] for name in arrays}
-        decider.blindness.load(meta.get("blindness", {}), rhythms)  # older dumps have none
+        decider.blindness.load(meta.get("blindness", {}), rhythms)
         followed = {name.removeprefix(_DRIFT): arrays[name] for name in arrays}
         decider.drift.load(meta.get("drift", {}), followed)
         usual = {name.removeprefix(_FLOODS): arrays[name] for name in arrays}

@@ -29,7 +29,11 @@ class Mode(StrEnum):
 
 
 class Withheld(StrEnum):
-    """Why a session that reached its suspension limit is not suspended."""
+    """Why a session that reached its suspension limit is not suspended.
+
+    `OBSERVE`: because of its policy's mode alone. What would not be suspended by a policy that
+    enforces either has its own reason.
+    """
 
     NOTHING = ""
     OBSERVE = "observe"
@@ -130,7 +134,7 @@ def case_id(tenant: str, agent: str, session: str) -> str:
     return f"case_{chained(tenant, agent, session):016x}"
 
 
-def decision_id(tenant: str, agent: str, session: str, policy: str, level: Level) -> str:
+def decision_id(tenant: str, agent: str, session: str, policy: str, level: str) -> str:
     """Return the id of a decision: the same whenever and however often it is taken."""
     return f"dec_{chained(tenant, agent, session, policy, level):016x}"
 

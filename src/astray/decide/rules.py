@@ -26,6 +26,8 @@ BREAKER_TENANTS_MAX = 10_000
 _HOUR_US = 3_600_000_000
 _YOUNG = 0
 _LEVELS = list(Level)
+_OBSERVED_LATER = "observed"
+"""In the id of a decision, for its level: it was withheld before for another reason."""
 
 
 Explained = tuple[NDArray[np.float64] | None, str]
@@ -51,11 +53,15 @@ class Candidate:
 
 @dataclass(slots=True)
 class _Open:
-    """What is remembered of an open session: its policy, and the highest level decided."""
+    """What is remembered of an open session: its policy, and the highest level decided.
+
+    `observed`: nothing but the mode has kept it from being suspended.
+    """
 
     policy: int
     start_us: int
     level: int = -1
+    observed: bool = False
 
 
 class Breaker:
@@ -89,12 +95,16 @@ class Breaker:
 
 
 class Rules:
-    """The policies of a configuration, and what has been decided of the open sessions."""
+    """The policies of a configuration, and what has been decided of the open sessions.
+
+    `breaker` counts real suspensions; `foreseen` what there would be if all policies enforced.
+    """
 
     def __init__(self, config: Config) -> None:
         self.policies = compile_policies(config)
         self.floor_score = min(policy.alert_score for policy in self.policies)
         self.breaker = Breaker()
+        self.foreseen = Breaker()
         self._hashes = {"model": config.model_hash, "config": config.config_hash}
         self._detectors = config.detector
         self._open: dict[int, _Open] = {}
@@ -114,15 +124,20 @@ class Rules:
         reached = _reached(policy, candidate.score, beyond)
         if reached is None or _LEVELS.index(reached) <= known.level:
             return None
+        if known.observed and policy.mode is Mode.OBSERVE:
+            return None
         event = event or known_event(candidate.line)
         withheld = Withheld.NOTHING
         if reached is Level.SUSPEND:
             withheld = self._withheld(policy, candidate, beyond, event)
             reached = Level.WITHHELD if withheld else Level.SUSPEND
-            if _LEVELS.index(reached) <= known.level:
+            observed = withheld is Withheld.OBSERVE and not known.observed
+            if _LEVELS.index(reached) <= known.level and not observed:
                 return None
+            known.observed |= observed
+        name = _OBSERVED_LATER if _LEVELS.index(reached) == known.level else reached
         known.level = _LEVELS.index(reached)
-        return self._decision(policy, candidate, beyond, event, reached, withheld)
+        return self._decision(policy, candidate, beyond, event, reached, withheld, name)
 
     def end(self, session: int) -> None:
         """Forget an ended session."""
@@ -143,19 +158,22 @@ class Rules:
     def _withheld(
         self, policy: CompiledPolicy, candidate: Candidate, beyond: Exceeded | None, event: Event
     ) -> Withheld:
-        """Return why a session at its suspension limit is not suspended, if it is not."""
+        """Return why a session at its suspension limit is not suspended, if it is not.
+
+        That a policy only observes is said last: of what would be suspended if it enforced.
+        """
         if policy.never_suspends(event.agent):
             return Withheld.NEVER_SUSPEND
-        if policy.mode is Mode.OBSERVE:
-            return Withheld.OBSERVE
         if beyond is None and candidate.record["age"] == _YOUNG:
             return Withheld.YOUNG
         certified = candidate.certified_score >= policy.suspend_score
         if beyond is None and not certified and not policy.enforce_uncertified:
             return Withheld.UNCERTIFIED
-        most = policy.suspensions_per_hour_max
-        admitted = self.breaker.admits(event.tenant, int(candidate.record["ts_us"]), most)
-        return Withheld.NOTHING if admitted else Withheld.BREAKER
+        at = (event.tenant, int(candidate.record["ts_us"]), policy.suspensions_per_hour_max)
+        foreseen = self.foreseen.admits(*at)
+        if policy.mode is Mode.OBSERVE:
+            return Withheld.OBSERVE if foreseen else Withheld.BREAKER
+        return Withheld.NOTHING if self.breaker.admits(*at) else Withheld.BREAKER
 
     def _decision(
         self,
@@ -165,6 +183,7 @@ class Rules:
         event: Event,
         level: Level,
         withheld: Withheld,
+        name: str,
     ) -> Decision:
         record = candidate.record
         session = event.session or f"{event.agent}@{clock.iso(int(record['start_us']))}"
@@ -176,7 +195,7 @@ class Rules:
         if beyond is not None:
             evidence, looks_like = (limit_evidence(beyond, policy.limits, event),), ""
         return Decision(
-            id=decision_id(event.tenant, event.agent, session, policy.name, level),
+            id=decision_id(event.tenant, event.agent, session, policy.name, name),
             case=case_id(event.tenant, event.agent, session),
             level=level,
             withheld=withheld,
@@ -209,12 +228,24 @@ class Rules:
             for known in (self._open[session],)
         ]
 
-    def load(self, dumped: Iterable[tuple[int, str, int, int]]) -> None:
-        """Take what a dump remembers, as far as its policies are still there."""
+    def dump_observed(self) -> list[int]:
+        """Return the open sessions that nothing but the mode has kept from being suspended."""
+        return [session for session in self._oldest_first() if self._open[session].observed]
+
+    def load(
+        self, dumped: Iterable[tuple[int, str, int, int]], observed: Iterable[int] | None = None
+    ) -> None:
+        """Take what dumps remember, as far as its policies are still there.
+
+        Where nothing is said of who was `observed`, the mode was said before most reasons.
+        """
         places = {policy.name: place for place, policy in enumerate(self.policies)}
+        withheld = _LEVELS.index(Level.WITHHELD)
+        known = None if observed is None else set(observed)
         for session, policy, start_us, level in dumped:
             if policy in places:
-                self._open[session] = _Open(places[policy], start_us, level)
+                is_observed = level == withheld if known is None else session in known
+                self._open[session] = _Open(places[policy], start_us, level, is_observed)
 
 
 def _reached(policy: CompiledPolicy, score: float, beyond: Exceeded | None) -> Level | None:

@@ -247,7 +247,7 @@ class Metrics(Collector):
         )
         yield _counts(
             "astray_withheld",
-            "Suspensions that were withheld, by reason.",
+            "Suspensions that were withheld, by reason; observe: by the mode of the policy alone.",
             "reason",
             _filled(self.counters.withheld, (why for why in Withheld if why)),
         )

@@ -44,7 +44,7 @@ _PROTECTED = {
     Withheld.UNCERTIFIED: "the reference was too short to certify the score",
     Withheld.YOUNG: "the agent had fewer than 5 sessions",
     Withheld.NEVER_SUSPEND: "the agent is never suspended",
-    Withheld.BREAKER: "there had been too many suspensions in the hour",
+    Withheld.BREAKER: "its policy allowed no more suspensions in the hour",
     Withheld.PAST: "it lay too far in the past",
 }
 
