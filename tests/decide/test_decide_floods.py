@@ -72,6 +72,10 @@ class Fleet:
         """Remember what is asked for."""
         self.reviews += [(self.hour, review) for review in reviews]
 
+    def lost(self):
+        """Return what there was no room for, by its bound."""
+        return {why: count for why, count in self.floods.lost.items() if count}
+
     def told(self):
         """Return what was told of: the hour, what, how many, and how many are usual."""
         return [
@@ -224,13 +228,15 @@ def test_of_many_floods_at_once_some_have_a_case():
     fleet = Fleet()
     fleet.show("a")
 
-    for number in range(AT_ONCE_MAX + 5):
-        fleet.did(64, f"do-{number}")
+    for agents in (64, 128):
+        for number in range(AT_ONCE_MAX + 5):
+            fleet.did(agents, f"do-{number}")
     fleet.did(64, tenant="a")
     fleet.enter()
     fleet.did(64, "more")
 
     assert len(fleet.reviews) == AT_ONCE_MAX + 2
+    assert fleet.lost() == {"at_once": 5}
 
 
 def test_off_is_off():
@@ -301,3 +307,4 @@ def test_there_is_a_most_of_everything(monkeypatch):
 
     assert fleet.floods.size_bytes < 100_000
     assert [what for _, what, *_ in fleet.told()] == ["act-a", "act-b"]
+    assert fleet.lost() == {"kinds": 190, "swarms": 5 * 10, "tenants": 2}

@@ -223,6 +223,9 @@ def test_memory_has_a_ceiling(monkeypatch):
             newcomers.note(part)
             assert newcomers.size_bytes < 3 * 64 * 40
         kept.append(newcomers.dump()[1]["waiting0"])
+        assert newcomers.lost == 1000 - 64
+        newcomers.forget(int(rows["tenant"][0]))
+        assert newcomers.lost == 1000 - 64
     assert len(kept[0]) == 64
     assert kept[0].tolist() == kept[1].tolist()
 

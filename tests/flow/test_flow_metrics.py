@@ -18,7 +18,8 @@ from prometheus_client.openmetrics import parser as openmetrics
 from astray.alerts.ocsf import finding, undelivered
 from astray.baseline.buffers import N_OPENED, N_REDELIVERED
 from astray.config import load_config
-from astray.decide.decider import SCORED
+from astray.decide.decider import SCORED, Decider
+from astray.decide.floods import Lost
 from astray.events import Chunk, Event
 from astray.flow.counters import SCORE_EDGES, Counters
 from astray.flow.dataflow import build_flow
@@ -64,7 +65,7 @@ METRICS = {
     "astray_deliveries", "astray_outbox_deliveries", "astray_outbox_oldest_seconds",
     "astray_webhook_disabled", "astray_silences", "astray_webhook_attempts_total",
     "astray_decider_state_bytes", "astray_store_removed_rows_total", "astray_reviews_total",
-    "astray_floods_total",
+    "astray_floods_total", "astray_floods_lost_total",
 }  # fmt: skip
 
 LABELS = {
@@ -153,6 +154,16 @@ def test_reviews_are_counted(site):
     assert site.value("astray_floods_total") == 2
 
 
+def test_what_is_lost_of_floods_is_counted(site):
+    """Over all deciders, by reason."""
+    site.counters.deciders += [Decider(CONFIG), Decider(CONFIG)]
+    for decider in site.counters.deciders:
+        decider.floods.lost[Lost.SWARMS] += 2
+
+    assert site.value("astray_floods_lost_total", "swarms") == 4
+    assert site.value("astray_floods_lost_total", "at_once") == 0
+
+
 def labels_by_metric(site):
     """Return the labels of every metric, those that Prometheus adds among them."""
     page = site.page("")
@@ -198,6 +209,7 @@ def test_what_has_not_happened_is_zero(site):
             "breaker",
             "past",
         },
+        "astray_floods_lost_total": {"kinds", "swarms", "at_once", "tenants", "newcomers"},
         "astray_suspensions": {"requested", "delivered", "failed", "expired", "released"},
         "astray_deliveries": {"pending", "delivered", "failed", "expired"},
         "astray_silences": {"source", "agent", "action", "agents", "actions"},

@@ -27,7 +27,7 @@ from astray.config_detectors import Detector
 from astray.decide.blindness import Blindness
 from astray.decide.decision import Decision
 from astray.decide.drift import Drift
-from astray.decide.floods import Floods
+from astray.decide.floods import Floods, Lost
 from astray.decide.leaving import Left, left_of
 from astray.decide.limits import lowest_limits, possibly_beyond
 from astray.decide.newcomers import Newcomers, Wave
@@ -277,6 +277,11 @@ class Decider:
         others = self.blindness.size_bytes + self.drift.size_bytes + self.floods.size_bytes
         others += self.newcomers.size_bytes
         return held + others + sum(each.size_bytes for each in references)
+
+    @property
+    def floods_lost(self) -> dict[Lost, int]:
+        """What was lost of floods for want of room, in this run; any thread may ask."""
+        return self.floods.lost | {Lost.NEWCOMERS: self.newcomers.lost}
 
     def dump(self) -> bytes:
         """Return everything the decider knows as bytes."""

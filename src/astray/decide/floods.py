@@ -16,6 +16,7 @@ alone. What it is told of as depends on what was first: one thing can be done to
 
 import math
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,6 +43,22 @@ TENANTS_MAX = 1000
 
 DAYS = 3
 """What there has been on so many days is usual."""
+
+
+class Lost(StrEnum):
+    """What is lost of floods for want of room; each has its bound.
+
+    `KINDS`: kinds of things that are forgotten, and what is usual of them. `SWARMS`: things that
+    are not counted, each time that a shard tells of one. `AT_ONCE` and `TENANTS`: floods that
+    open no case, one an hour of what is done. `NEWCOMERS`: sessions that are ranked in no wave.
+    """
+
+    KINDS = "kinds"
+    SWARMS = "swarms"
+    AT_ONCE = "at_once"
+    TENANTS = "tenants"
+    NEWCOMERS = "newcomers"
+
 
 _FORGOTTEN_AT_ONCE = 16
 _DAY_US = 86_400_000_000
@@ -120,19 +137,24 @@ _UNKNOWN = _Kin()
 
 
 class Floods:
-    """What is usual for the agents of some tenants together, and what they do in a window."""
+    """What is usual for the agents of some tenants together, and what they do in a window.
+
+    `lost` counts what there was no room for since it was made; any thread may look.
+    """
 
     def __init__(self, config: Config) -> None:
         flood = config.flood
         self._agents_min = flood.agents_min
         self._times_usual = flood.times_usual
         self._learn_us = int(flood.learn_days * _DAY_US)
+        self.lost = dict.fromkeys(Lost, 0)
         self._window_us = 0
         self._kins: dict[int, _Kin] = {}
         self._first_us: dict[int, int] = {}  # when a tenant was seen first
         self._agents: dict[int, dict[int, int]] = {}  # of a swarm, by shard
         self._is_of: dict[int, tuple[int, int]] = {}  # what is done, and the kin
         self._opened: dict[int, set[int]] = {}  # what is done that has a case, by tenant
+        self._unopened: set[int] = set()  # ... and what has none for want of room
         self._waiting: list[tuple[int, int, Swarming]] = []
 
     def __len__(self) -> int:
@@ -184,12 +206,14 @@ class Floods:
             if kin in told:
                 known = known._replace(told_us=self._window_us, told=count)
             self._kins[kin] = known
-        for forgotten in (self._agents, self._is_of, self._opened):
+        for forgotten in (self._agents, self._is_of, self._opened, self._unopened):
             forgotten.clear()
         if len(self._kins) > KINS_MAX:
             silent = sorted(self._kins, key=lambda kin: (self._kins[kin].last_us, kin))
-            for kin in silent[: len(silent) - KINS_MAX + KINS_MAX // _FORGOTTEN_AT_ONCE]:
+            gone = silent[: len(silent) - KINS_MAX + KINS_MAX // _FORGOTTEN_AT_ONCE]
+            for kin in gone:
                 del self._kins[kin]
+            self.lost[Lost.KINDS] += len(gone)
 
     def _kin(self, kin: int) -> _Kin:
         return self._kins.get(kin, _UNKNOWN).at(self._window_us)
@@ -199,6 +223,7 @@ class Floods:
         for place, row in enumerate(swarming.rows.tolist()):
             tenant, done, key, kin, _, grown = row
             if key not in self._agents and len(self._agents) >= SWARMS_MAX:
+                self.lost[Lost.SWARMS] += 1
                 continue
             self._is_of[key] = done, kin
             agents = self._agents.setdefault(key, {})
@@ -222,10 +247,22 @@ class Floods:
     def _opens(self, tenant: int, done: int) -> bool:
         """Return whether a flood has a case: in one window, what is done has one."""
         opened = self._opened.setdefault(tenant, set())
-        if done in opened or len(opened) >= AT_ONCE_MAX or not self._is_watched(tenant):
+        if done in opened or done in self._unopened:
             return False
+        if tenant not in self._first_us and len(self._first_us) >= TENANTS_MAX:
+            return self._opens_no_more(Lost.TENANTS, done)
+        if not self._is_watched(tenant):
+            return False
+        if len(opened) >= AT_ONCE_MAX:
+            return self._opens_no_more(Lost.AT_ONCE, done)
         opened.add(done)
         return True
+
+    def _opens_no_more(self, why: Lost, done: int) -> bool:
+        """Count a flood that has no case, once in its window."""
+        self._unopened.add(done)
+        self.lost[why] += 1
+        return False
 
     def _is_watched(self, tenant: int) -> bool:
         """Return whether a tenant has been seen for long enough."""

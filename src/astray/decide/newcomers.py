@@ -68,7 +68,10 @@ class Wave:
 
 @dataclass(slots=True)
 class _Tenant:
-    """What there has been: sessions that count, the sizes of waves, and days with their most."""
+    """What there has been: sessions that count, the sizes of waves, and days with their most.
+
+    `lost` are sessions that there was no room for while they waited.
+    """
 
     sessions: int = 0
     waves: list[int] = field(default_factory=list)
@@ -76,6 +79,7 @@ class _Tenant:
     first_day: int = -1
     waiting: list[NDArray[Any]] = field(default_factory=list)
     waiting_count: int = 0
+    lost: int = 0
 
     def wait(self, ended: NDArray[Any]) -> None:
         waiting = np.zeros(len(ended), _WAITING)
@@ -91,6 +95,7 @@ class _Tenant:
         every = np.concatenate([np.zeros(0, _WAITING), *self.waiting])
         order = np.lexsort((every["rows"], every["ts_us"], every["agent"], mixed_ids(every)))
         kept = every[order[:WAITING_MAX]]
+        self.lost += len(every) - len(kept)
         self.waiting, self.waiting_count = [kept], len(kept)
         return kept
 
@@ -132,6 +137,12 @@ class Newcomers:
         self._idle_us = int(config.sessions.idle_s * _MICROS)
         self._over_us = 0
         self._tenants: dict[int, _Tenant] = {}
+        self._lost_before = 0  # of tenants that are forgotten
+
+    @property
+    def lost(self) -> int:
+        """The sessions that will be in no wave for want of room; any thread may ask."""
+        return self._lost_before + sum(tenant.lost for tenant in list(self._tenants.values()))
 
     @property
     def size_bytes(self) -> int:
@@ -152,7 +163,8 @@ class Newcomers:
 
     def forget(self, tenant: int) -> None:
         """Forget a tenant."""
-        self._tenants.pop(tenant, None)
+        forgotten = self._tenants.pop(tenant, None)
+        self._lost_before += forgotten.lost if forgotten is not None else 0
 
     def turn(self, window_us: int) -> list[Wave]:
         """Enter a window; return the waves of those all of whose short sessions have ended."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from astray.baseline.shard import Shard
 from astray.decide.decider import Decider
+from astray.decide.floods import Lost
 from astray.flow.statefiles import State
 
 SCORE_EDGES: Final = tuple(range(20, 121, 10))
@@ -96,6 +97,12 @@ class Counters:
     def agents(self) -> int:
         """The number of agents that have a baseline, over all shards."""
         return sum(watched.shard.agents for watched in list(self.shards.values()))
+
+    @property
+    def floods_lost(self) -> dict[str, int]:
+        """What was lost of floods for want of room, over all deciders."""
+        lost = [decider.floods_lost for decider in list(self.deciders)]
+        return {why: sum(each[why] for each in lost) for why in Lost}
 
     def watch(self, shard: Shard) -> None:
         """Have what a shard counts read where it lies."""

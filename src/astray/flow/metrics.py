@@ -256,6 +256,8 @@ class Metrics(Collector):
             ("astray_floods", self.counters.floods, "many agents that do the same at once"),
         ):
             yield _count(name, f"Reviews of {what}, new to the case store.", count)
+        text = "Floods, and what tells them, that were lost for want of room, by reason."
+        yield _counts("astray_floods_lost", text, "reason", self.counters.floods_lost)
 
     def _webhooks(self) -> Iterator[Metric]:
         dispatcher = self.health.vitals.dispatcher
