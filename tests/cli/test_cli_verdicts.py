@@ -62,6 +62,21 @@ def test_a_run_takes_verdicts_and_names_what_is_none(folder):
 @pytest.mark.parametrize(
     "command", [("replay", "events.jsonl"), ("run", "--source", "events.jsonl")]
 )
+def test_an_undoing_of_no_verdict_is_told_with_its_place(folder, command):
+    """It is a verdict, and no reject, but it will find nothing."""
+    undo = {**_VERDICT, "verdict_id": 99, "undoes": "ver_00000000000000aa"}
+    undo = {key: value for key, value in undo.items() if key not in ("scope", "ttl")}
+    (folder / "told.jsonl").write_bytes(orjson.dumps(_VERDICT) + b"\n" + orjson.dumps(undo))
+
+    told = invoked(*command, "--verdicts", "told.jsonl", cwd=folder).stderr.decode()
+
+    assert "told.jsonl:2: undoes ver_00000000000000aa, which no line is: nothing is taken" in told
+    assert "not_a_verdict" not in told
+
+
+@pytest.mark.parametrize(
+    "command", [("replay", "events.jsonl"), ("run", "--source", "events.jsonl")]
+)
 def test_verdicts_that_are_not_there_are_a_sentence(folder, command):
     """Nothing begins."""
     said = complaints(invoked(*command, "--verdicts", "nothing.jsonl", cwd=folder))

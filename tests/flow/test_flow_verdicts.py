@@ -267,6 +267,41 @@ def test_a_session_without_a_name_is_told_by_its_beginning():
     assert judgement_of(_line(session="bot@home")).start_ms == -1
 
 
+def _undoing(verdict):
+    return _line(verdict_id=99, scope=None, undoes=verdict)
+
+
+def test_an_undoing_of_no_verdict_is_told(tmp_path):
+    """Also where a line claims the id: ids follow from what verdicts say, so it was changed."""
+    file, claimed, nobody = tmp_path / "told.jsonl", "ver_00000000000000aa", "ver_00000000000000bb"
+    changed = _line(id=claimed, comment="changed")
+    own = f"ver_{judgement_of(changed).id:016x}"
+    later = "nothing is taken back, unless a case store or a state has it"
+    file.write_bytes(b"\n".join([_undoing(claimed), changed, _undoing(nobody), _undoing(own)]))
+
+    told = read_verdicts(file)
+
+    assert len(told.judgements) == 4
+    claims = f"which line 2 claims to be, but what it says makes it {own}"
+    assert told.in_vain == (
+        f"{file}:1: undoes {claimed}, {claims}: {later}",
+        f"{file}:3: undoes {nobody}, which no line is: {later}",
+    )
+
+
+def test_what_the_case_store_has_is_taken_back_by_a_file(tmp_path, store):
+    """A verdict that is known from elsewhere is no less a verdict."""
+    file = tmp_path / "told.jsonl"
+    file.write_bytes(_undoing(_excused().id))
+    store.judge(_excused(), 0.0)
+    store.place_verdict(_excused().id, 7)
+
+    alone = read_verdicts(file)
+
+    assert len(alone.in_vain) == 1
+    assert (alone + stored_verdicts(store)).in_vain == ()
+
+
 def test_bad_lines_of_a_file_are_named(tmp_path):
     """With the file, the line, and what is wrong; a file that is not there is an error."""
     file = tmp_path / "told.jsonl"

@@ -102,11 +102,15 @@ def prepare(screen: Screen) -> None:
 
 
 def note_problems(told: Told, screen: Screen, counters: Counters) -> None:
-    """Say which lines of a file are no verdicts, the first of them at length, and count them."""
+    """Say which lines of a file are no verdicts, and count them, or take back nothing.
+
+    The first of them are told at length.
+    """
     if told.problems:
         counters.rejects[Reason.NOT_A_VERDICT] += len(told.problems)
-    for problem in told.problems[:_PROBLEMS_MAX]:
+    problems = told.problems + told.in_vain
+    for problem in problems[:_PROBLEMS_MAX]:
         screen.say(problem)
-    more = len(told.problems) - _PROBLEMS_MAX
+    more = len(problems) - _PROBLEMS_MAX
     if more > 0:
         screen.say(f"and {more:,} more such lines")

@@ -6,14 +6,15 @@ recovery and a replay give it effect at the same place.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import orjson
 
-from astray.baseline.judgement import Judgement
+from astray.baseline.judgement import Judgement, Said
 from astray.decide.effect import judgement_of
 from astray.errors import ConfigError
 from astray.events import EVENT, Chunk, Decoded, Reason, Reject
@@ -83,7 +84,7 @@ def decode_verdicts(chunk: Chunk, at_us: int, placed: Callable[[str, int], int])
         if isinstance(found, str):
             rejects.append(Reject(Reason.NOT_A_VERDICT, found, chunk.offset, line))
         else:
-            told.append(found._replace(at_us=placed(f"ver_{found.id:016x}", found.at_us)))
+            told.append(found._replace(at_us=placed(_id_of(found.id), found.at_us)))
     nothing = Chunk(chunk.source, chunk.offset, b"", silent=True)
     none = np.zeros(0, RESOURCE)
     return Decoded(nothing, np.zeros(0, EVENT), none, tuple(rejects), tuple(told))
@@ -91,14 +92,28 @@ def decode_verdicts(chunk: Chunk, at_us: int, placed: Callable[[str, int], int])
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Verdicts that are known before a stream begins, and a sentence for each that is none."""
+    """Verdicts that are known before a stream begins, and a sentence for each that is none.
+
+    `undoings` are the ids of what is taken back, each with what to say if nobody knows it.
+    """
 
     judgements: tuple[Judgement, ...] = ()
     problems: tuple[str, ...] = ()
+    undoings: tuple[tuple[int, str], ...] = ()
 
     def __add__(self, other: "Told") -> "Told":
         """Return these, and then others."""
-        return Told(self.judgements + other.judgements, self.problems + other.problems)
+        return Told(
+            self.judgements + other.judgements,
+            self.problems + other.problems,
+            self.undoings + other.undoings,
+        )
+
+    @property
+    def in_vain(self) -> tuple[str, ...]:
+        """Return a sentence for each that takes back what is not among these."""
+        known = {one.id for one in self.judgements}
+        return tuple(sentence for undone, sentence in self.undoings if undone not in known)
 
 
 def read_verdicts(file: Path | None) -> Told:
@@ -111,21 +126,43 @@ def read_verdicts(file: Path | None) -> Told:
     """
     if file is None:
         return Told()
-    told: list[Judgement] = []
+    told: dict[int, Judgement] = {}
+    named: dict[int, str] = {}
     problems = []
     try:
         with file.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
                 found = judgement_of(line) if line.strip() else None
                 if isinstance(found, Judgement):
-                    told.append(found)
+                    told[number], named[number] = found, f"{orjson.loads(line).get('id')}"
                 elif found is not None:
                     problems.append(f"{file}:{number}: not a verdict: {found}")
     except OSError as error:
         raise ConfigError([f"{file}: cannot be read: {error.strerror}"]) from None
     if len(told) > VERDICTS_MAX:
         raise ConfigError([f"{file}: has {len(told):,} verdicts; {VERDICTS_MAX:,} at most"])
-    return Told(tuple(told), tuple(problems))
+    undoings = tuple(
+        (one.undoes, f"{file}:{number}: {_in_vain(told, named, one.undoes)}")
+        for number, one in told.items()
+        if one.said == Said.UNDONE
+    )
+    return Told(tuple(told.values()), tuple(problems), undoings)
+
+
+def _in_vain(told: Mapping[int, Judgement], named: Mapping[int, str], undone: int) -> str:
+    """Say that no line is the verdict that is taken back; ids follow from what verdicts say."""
+    undone_id = _id_of(undone)
+    places = [number for number, name in named.items() if name == undone_id]
+    why = "which no line is"
+    if places:
+        own_id = _id_of(told[places[0]].id)
+        why = f"which line {places[0]} claims to be, but what it says makes it {own_id}"
+    elsewhere = "unless a case store or a state has it"
+    return f"undoes {undone_id}, {why}: nothing is taken back, {elsewhere}"
+
+
+def _id_of(verdict: int) -> str:
+    return f"ver_{verdict:016x}"
 
 
 def stored_verdicts(store: Store, after: int = 0) -> Told:
