@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from astray.baseline.buffers import KEPT_USED, N_JUDGED, N_RELEASED, N_UNKEPT, N_UNMATCHED
-from astray.baseline.judgement import Judgement, Said
+from astray.baseline.judgement import Fate, Judgement, Said
 from astray.baseline.keeping import kept_rows
 from astray.baseline.kept import KEPT_OF_AGENT_MAX
 from astray.baseline.layout import (
@@ -398,6 +398,26 @@ def test_a_verdict_about_nothing_that_is_kept_is_counted():
     _turn(shard, _BEGUN + 2)
 
     assert int(shard.memory.counters[N_UNMATCHED]) == 2
+
+
+def test_what_became_of_verdicts_is_known():
+    """One that found its session, and those that came too late, were taken back or wait."""
+    shard = _begun()
+    early, now, later = (_at(_BEGUN + days) for days in (1, 2, 9))
+    over = _judgement(Said.EXCUSED, 7, early, until_us=early + 1)
+    say(
+        shard, over, _judgement(Said.EXCUSED, 1, now), _judgement(Said.UNDONE, 2, now + 1, undoes=1),
+        _judgement(Said.CONFIRMED, 3, now, session="never"),
+        _judgement(Said.UNDONE, 4, now, undoes=99), _judgement(Said.CONFIRMED, 5, later),
+        _judgement(Said.UNDONE, 6, now, undoes=8), _judgement(Said.EXCUSED, 8, later),
+    )  # fmt: skip
+
+    _turn(shard, _BEGUN + 3)
+
+    assert shard.judging.fates() == {
+        1: Fate.TOOK_EFFECT, 2: Fate.TOOK_EFFECT, 3: Fate.FOUND_NOTHING, 4: Fate.FOUND_NOTHING,
+        5: Fate.WAITS, 6: Fate.TOOK_EFFECT, 7: Fate.FOUND_NOTHING, 8: Fate.FOUND_NOTHING,
+    }  # fmt: skip
 
 
 def _told(reported):

@@ -45,6 +45,8 @@ def test_a_replay_takes_verdicts_and_names_what_is_none(folder):
     numbers = orjson.loads((folder / "out.json").read_bytes())
     assert numbers["rejects_by_reason"] == {"not_a_verdict": 1}
     assert numbers["events"] == len(_EVENTS)
+    assert numbers["verdicts"] == {"took_effect": 0, "found_nothing": 0, "beyond_the_end": 1}
+    assert b"0 took effect, 0 found nothing, 1 beyond the end" in told.stderr
 
 
 def test_a_run_takes_verdicts_and_names_what_is_none(folder):

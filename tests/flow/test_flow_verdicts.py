@@ -141,6 +141,25 @@ def test_a_run_hears_of_verdicts_and_a_replay_repeats_them(tmp_path, store, said
     assert last[0] < last[1]
 
 
+def test_a_replay_tells_what_became_of_verdicts(tmp_path):
+    """Of each once, however many shards have heard of it: one has the agent, if any."""
+    changes = [
+        {"takes_effect": clock.iso_exact(LATER[0].ts_us)},
+        {"session": "never"},
+        {"agent": "nobody"},
+        {"takes_effect": clock.iso_exact(LATER[-1].ts_us + _DAY_US)},
+    ]
+    early = {"takes_effect": clock.iso_exact(_START_US)}
+    lines_ = [_line(**{**early, "comment": f"{at}", **one}) for at, one in enumerate(changes)]
+    told = read_verdicts(_exported(tmp_path, *lines_, lines_[0]))
+    whole = _written(tmp_path, "all.jsonl", [*PAST, *LATER])
+
+    summary = replay(whole, _CONFIG, verdicts=told.judgements).summary()
+
+    assert summary["verdicts"] == {"took_effect": 1, "found_nothing": 2, "beyond_the_end": 1}
+    assert "verdicts" not in replay(whole, _CONFIG).summary()
+
+
 def _exported(tmp_path, *bodies):
     file = tmp_path / "verdicts.jsonl"
     file.write_bytes(b"".join(body + b"\n" for body in bodies))

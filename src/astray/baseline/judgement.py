@@ -13,6 +13,18 @@ class Said(IntEnum):
     UNDONE = 3
 
 
+class Fate(IntEnum):
+    """What has become of a verdict in a shard; of several shards the highest holds.
+
+    Its time has come and it found nothing to change; it waits, for its time or for the end of
+    its session; it took effect.
+    """
+
+    FOUND_NOTHING = 0
+    WAITS = 1
+    TOOK_EFFECT = 2
+
+
 class Judgement(NamedTuple):
     """A verdict about a session; equal ids are the same verdict.
 

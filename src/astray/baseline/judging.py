@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from astray.baseline.buffers import N_JUDGED, N_RELEASED, N_UNMATCHED, RECORD, UNITS
-from astray.baseline.judgement import Judgement, Said
+from astray.baseline.judgement import Fate, Judgement, Said
 from astray.baseline.keeping import Places, drop, kept_rows, pardon_no_more, trim
 from astray.baseline.kept import (
     CONFIRMED,
@@ -60,7 +60,7 @@ class Judging:
 
     def __init__(self) -> None:
         self._waiting: list[Judgement] = []
-        self._known: dict[int, None] = {}
+        self._known: dict[int, bool] = {}  # whether it has found something
         self._unheard = 0
         self.names = Names()
         self.told = np.zeros(0, RECORD)
@@ -74,7 +74,7 @@ class Judging:
             if len(self._waiting) == WAITING_MAX:
                 self._unheard += 1
                 continue
-            self._known[judgement.id] = None
+            self._known[judgement.id] = False
             self._waiting.append(judgement)
             if len(self._known) > KNOWN_MAX:
                 del self._known[next(iter(self._known))]
@@ -104,6 +104,19 @@ class Judging:
             self.names.forget(memory)
         return memory
 
+    def fates(self) -> dict[int, Fate]:
+        """Return what has become of the verdicts that were heard, by their ids.
+
+        A state does not keep it: of what took effect before, it is not known.
+        """
+        waiting = {one.id for one in self._waiting}
+        return {
+            id_: Fate.TOOK_EFFECT if found
+            else Fate.WAITS if id_ in waiting
+            else Fate.FOUND_NOTHING
+            for id_, found in self._known.items()
+        }  # fmt: skip
+
     def _tell(self, told: list["_Told"], now_us: int) -> None:
         """Make records of what has become of sessions, in an order that is none of theirs."""
         self.told = np.zeros(len(told), RECORD)
@@ -120,21 +133,31 @@ class Judging:
     ) -> Memory:
         rows = kept_rows(memory)
         if judgement.said == Said.UNDONE:
-            self._waiting = [one for one in self._waiting if one.id != judgement.undoes]
-            self._done(memory, judgement, rows["verdict"] == np.uint64(judgement.undoes))
-            for place in np.flatnonzero(rows["verdict"] == np.uint64(judgement.undoes)).tolist():
+            still = [one for one in self._waiting if one.id != judgement.undoes]
+            found = rows["verdict"] == np.uint64(judgement.undoes)
+            self._note(judgement, found=len(still) < len(self._waiting) or bool(found.any()))
+            self._waiting = still
+            self._done(memory, judgement, found)
+            for place in np.flatnonzero(found).tolist():
                 memory = _restored(memory, settings, place)
             return memory
         ours = _of_session(rows, judgement)
         fresh = ours & (rows["verdict"] != np.uint64(judgement.id))
         if not _is_open(memory, judgement):
             self._done(memory, judgement, ours)
+        in_force = not judgement.until_us or judgement.until_us > now_us
+        self._note(judgement, found=in_force and bool(ours.any()))
         if judgement.said == Said.CONFIRMED:
             return _confirmed(memory, settings, judgement, fresh, now_us)
-        if not judgement.until_us or judgement.until_us > now_us:
+        if in_force:
             for place in np.flatnonzero(fresh).tolist():
                 memory = _excused(memory, settings, judgement, place, now_us)
         return memory
+
+    def _note(self, judgement: Judgement, *, found: bool) -> None:
+        """Take note of whether a verdict has found something, if it is still known."""
+        if found and judgement.id in self._known:
+            self._known[judgement.id] = True
 
     def _done(self, memory: Memory, judgement: Judgement, found: Places) -> None:
         self._waiting.remove(judgement)
@@ -149,7 +172,7 @@ class Judging:
     def load(self, dumped: dict[str, Any]) -> None:
         """Take what was dumped."""
         self._waiting = [Judgement(*one) for one in dumped.get("waiting", ())]
-        self._known = dict.fromkeys(dumped.get("known", ()))
+        self._known = dict.fromkeys(dumped.get("known", ()), False)
         self.names.load(dumped.get("names", ()))
 
 

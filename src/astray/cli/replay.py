@@ -69,7 +69,8 @@ def replay(
         ),
     )
     prepare(screen)
-    result = replayed(events, configured, known, rejects, verdicts=told.judgements)
+    given = told.judgements if verdicts is not None else None
+    result = replayed(events, configured, known, rejects, verdicts=given)
     note_problems(told, screen, result.counters)
     summary = result.summary(known)
     if scores is not None:
@@ -92,10 +93,14 @@ def _answers(files: Sequence[Path]) -> Labels | None:
 def _table(summary: dict[str, Any]) -> Table:
     table = Table.grid(padding=(0, 2))
     quality = summary.pop("quality", None)
+    verdicts = summary.pop("verdicts", None)
     for name, value in summary.items():
         table.add_row(
             name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value)
         )
+    if verdicts is not None:
+        became = (f"{count:,} {name.replace('_', ' ')}" for name, count in verdicts.items())
+        table.add_row("verdicts", ", ".join(became))
     for name, value in (quality or {}).items():
         table.add_row(f"quality: {name.replace('_', ' ')}", _number(value))
     return table

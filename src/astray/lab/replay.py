@@ -12,7 +12,7 @@ import orjson
 
 from astray.alerts.blindness import silence_finding
 from astray.alerts.review import review_finding
-from astray.baseline.judgement import Judgement
+from astray.baseline.judgement import Fate, Judgement
 from astray.config import Config
 from astray.decide.decision import Decision
 from astray.decide.review import Review
@@ -35,6 +35,11 @@ from astray.lab.sessions import Names, SessionScore, session_scores
 
 FALSE_RATES = (0.05, 0.01, 0.001)
 _EPOCH_S = 3600.0
+_FATES = {
+    "took_effect": Fate.TOOK_EFFECT,
+    "found_nothing": Fate.FOUND_NOTHING,
+    "beyond_the_end": Fate.WAITS,
+}
 
 Labels = Mapping[tuple[str, str], Label]
 _Tested = tuple[SessionScore, Label]
@@ -43,7 +48,10 @@ _AtRates = Mapping[float, Sequence[_Tested]]
 
 @dataclass(frozen=True)
 class Replay:
-    """What came of a replay; there are explanations where they were asked for."""
+    """What came of a replay; there are explanations where they were asked for.
+
+    `fates` has what became of each verdict, where any were given.
+    """
 
     counters: Counters
     seconds: float
@@ -52,6 +60,7 @@ class Replay:
     notices: list[Silence | Review]
     event_us: Mapping[str, int]
     explanations: Explanations | None = None
+    fates: Sequence[Fate] | None = None
 
     def summary(self, labels: Labels | None = None) -> dict[str, Any]:
         """Return the replay in numbers; with labels, how good it was."""
@@ -69,6 +78,8 @@ class Replay:
             "reviews": sum(_is_review(notice) for notice in self.notices),
             "floods": sum(_is_flood(notice) for notice in self.notices),
         }
+        if self.fates is not None:
+            summary["verdicts"] = {key: self.fates.count(fate) for key, fate in _FATES.items()}
         if labels is not None:
             summary["quality"] = quality(self.sessions, labels, self.event_us)
         return summary
@@ -102,7 +113,7 @@ def replay(
     rejects: Path | None = None,
     *,
     explain: bool = False,
-    verdicts: tuple[Judgement, ...] = (),
+    verdicts: tuple[Judgement, ...] | None = None,
 ) -> Replay:
     """Replay a recording; a policy's mode "auto" enforces, as nothing is sent.
 
@@ -127,7 +138,7 @@ def replay(
     names, collector, counters = Names(wanted), Collector(), Counters()
     why = Explanations(names) if explain else None
     context = Context(
-        config, sources, counters, flush=True, watch=names, audit=why, judgements=verdicts
+        config, sources, counters, flush=True, watch=names, audit=why, judgements=verdicts or ()
     )
     reading = Reading()
     source = Sources(sources, reading)
@@ -139,7 +150,17 @@ def replay(
     if labels and sessions and not any((one.agent, one.session) in labels for one in sessions):
         raise ConfigError([f"none of the {len(labels):,} labels is of a session in {sources[0]}"])
     decisions, notices = list(collector.decisions.values()), list(collector.notices.values())
-    return Replay(counters, seconds, sessions, decisions, notices, names.event_us, why)
+    fates = None if verdicts is None else _fates(verdicts, counters)
+    return Replay(counters, seconds, sessions, decisions, notices, names.event_us, why, fates)
+
+
+def _fates(verdicts: Sequence[Judgement], counters: Counters) -> list[Fate]:
+    """Return what became of each verdict; every shard has heard of it, one or a few have it."""
+    shards = [watched.shard.judging.fates() for watched in counters.shards.values()]
+    return [
+        max((fates[one] for fates in shards if one in fates), default=Fate.WAITS)
+        for one in {verdict.id for verdict in verdicts}
+    ]
 
 
 def check_sessions(result: Replay, events: Path) -> None:
