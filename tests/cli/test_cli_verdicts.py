@@ -6,7 +6,8 @@ import orjson
 import pytest
 
 from astray.alerts.ocsf import finding
-from astray.events import Event
+from astray.decide.decision import case_id
+from astray.events import Event, clock
 from astray.respond import WebhookOutbox
 from astray.store import Store
 from astray.testing import make_decision
@@ -59,6 +60,38 @@ def test_a_run_takes_verdicts_and_names_what_is_none(folder):
     assert told.returncode == 0
     assert b"told.jsonl:2: not a verdict: type is not astray.verdict" in told.stderr
     assert b"rejects: 1 not_a_verdict" in told.stderr
+
+
+@pytest.fixture
+def topic(folder):
+    """Return the folder with verdicts as a topic has them: they name their cases only."""
+    known = {key: value for key, value in _VERDICT.items() if key not in ("agent", "session")}
+    known |= {"alert_id": case_id("", "bot", "s3"), "ts": clock.iso(_EVENTS[5].ts_us)}
+    unknown = {**known, "alert_id": _VERDICT["alert_id"]}
+    (folder / "topic.jsonl").write_bytes(b"\n".join(map(orjson.dumps, (known, unknown))))
+    return folder
+
+
+def test_a_replay_takes_verdicts_as_a_topic_has_them(topic):
+    """It looks for the sessions that cases are about in its own recording; a case may have none."""
+    told = invoked(
+        "replay", "events.jsonl", "--verdicts", "topic.jsonl", "--json", "out.json", cwd=topic
+    )
+
+    assert b"not a verdict" not in told.stderr
+    numbers = orjson.loads((topic / "out.json").read_bytes())
+    assert (numbers["rejects"], numbers["verdicts"]["beyond_the_end"]) == (0, 0)
+    assert sum(numbers["verdicts"].values()) == 2
+
+
+def test_a_run_says_how_such_verdicts_get_their_sessions(topic):
+    """It cannot read ahead; the case store knows whose session a case is about."""
+    told = invoked("run", "--source", "events.jsonl", "--verdicts", "topic.jsonl", cwd=topic)
+
+    said = told.stderr.decode()
+    assert "topic.jsonl:1: not a verdict: it names a case, but no agent and session" in said
+    assert "`astray cases import-verdicts`; `astray cases export-verdicts` writes both" in said
+    assert "rejects: 2 not_a_verdict" in said
 
 
 @pytest.mark.parametrize(

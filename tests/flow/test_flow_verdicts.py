@@ -23,12 +23,15 @@ from astray.flow.sources import Sources
 from astray.flow.steps import Context
 from astray.flow.verdicts import (
     VERDICTS,
+    VERDICTS_MAX,
     StoreVerdicts,
     Told,
     decode_verdicts,
     read_verdicts,
     stored_verdicts,
+    verdict_lines,
 )
+from astray.lab.about import sessions_of
 from astray.lab.replay import replay
 from astray.respond import WebhookOutbox
 from astray.store import Outcome, Store
@@ -158,6 +161,50 @@ def test_a_replay_tells_what_became_of_verdicts(tmp_path):
 
     assert summary["verdicts"] == {"took_effect": 1, "found_nothing": 2, "beyond_the_end": 1}
     assert "verdicts" not in replay(whole, _CONFIG).summary()
+
+
+def _as_in_a_topic(line):
+    record = orjson.loads(line)
+    return orjson.dumps({k: v for k, v in record.items() if k not in ("agent", "session")})
+
+
+def test_a_replay_finds_whose_sessions_cases_are_about(tmp_path):
+    """A verdict that names its case only says the same as one that names the session."""
+    whole = _written(tmp_path, "all.jsonl", [*PAST, *LATER])
+    told = _line(ts=clock.iso_exact(LATER[0].ts_us))
+    alone = [_as_in_a_topic(told), _as_in_a_topic(_line(alert_id=_case("never")))]
+    alone.append(_as_in_a_topic(_line(ts=clock.iso_exact(_START_US), alert_id=_case("never"))))
+    full, bare = (
+        read_verdicts(_exported(tmp_path, told)),
+        verdict_lines(_exported(tmp_path, *alone)),
+    )
+
+    sessions = sessions_of(bare.cases_alone, [str(whole)])
+    found = bare.told(sessions)
+
+    assert sessions == {_case(): {"tenant": "", "agent": "bot", "session": "odd"}}
+    assert (found.judgements[:1], found.problems) == (full.judgements, ())
+    summary = replay(whole, _CONFIG, verdicts=found.judgements).summary()
+    assert summary["verdicts"] == {"took_effect": 1, "found_nothing": 1, "beyond_the_end": 1}
+
+
+@pytest.mark.parametrize(
+    ("tenant", "session", "name"),
+    [("", "s1", "s1"), ("acme", "s1", "s1"), ("acme", "", f"bot@{clock.iso(_START_US)}")],
+    ids=["named", "of a tenant", "without a name"],
+)
+def test_the_session_of_a_case_is_found_in_a_recording(tmp_path, tenant, session, name):
+    """As its decision names it: by its events, or by when it began."""
+    events = [
+        Event(_START_US + minute * 60_000_000, "bot", "read", session=session, tenant=tenant)
+        for minute in range(3)
+    ]
+    file = _written(tmp_path, "events.jsonl", events)
+
+    found = sessions_of({case_id(tenant, "bot", name), _case("never")}, [str(file)])
+
+    whose = {"tenant": tenant, "agent": "bot", "session": name}
+    assert found == {case_id(tenant, "bot", name): whose}
 
 
 def _exported(tmp_path, *bodies):
@@ -332,3 +379,14 @@ def test_bad_lines_of_a_file_are_named(tmp_path):
     assert found.problems == (f"{file}:3: not a verdict: not JSON",)
     with pytest.raises(ConfigError, match="cannot be read"):
         read_verdicts(tmp_path / "nothing")
+
+
+def test_verdicts_of_a_file_are_bounded(tmp_path):
+    """As many as a shard lets wait; empty lines are none."""
+    file = tmp_path / "told.jsonl"
+
+    file.write_bytes(b"x\n\n" * VERDICTS_MAX)
+    assert len(read_verdicts(file).problems) == VERDICTS_MAX
+    file.write_bytes(b"x\n\n" * (VERDICTS_MAX + 1))
+    with pytest.raises(ConfigError, match="has more than 65,536 lines, a verdict in each"):
+        read_verdicts(file)

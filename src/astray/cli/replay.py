@@ -17,7 +17,8 @@ from astray.cli.screen import Screen
 from astray.config import load_config
 from astray.detectors.models import checked
 from astray.flow.naming import check_sources
-from astray.flow.verdicts import read_verdicts
+from astray.flow.verdicts import verdict_lines
+from astray.lab.about import sessions_of
 from astray.lab.labels import read_labels
 from astray.lab.replay import FALSE_RATES, Labels
 from astray.lab.replay import replay as replayed
@@ -59,18 +60,20 @@ def replay(
 ) -> None:
     """Replay a recording through the same dataflow, as fast as it goes; nothing is sent."""
     screen = Screen("off")
-    configured, known, told, *_ = together(
+    configured, known, given, *_ = together(
         lambda: checked(load_config(config)),
         lambda: _answers(labels or []),
-        lambda: read_verdicts(verdicts),
+        lambda: verdict_lines(verdicts),
         lambda: check_sources(list(map(str, events)), follow=False),
         lambda: check_outputs(  # now rather than after the work
             scores, json, rejects, inputs=[*events, *(labels or []), config, verdicts]
         ),
     )
     prepare(screen)
-    given = told.judgements if verdicts is not None else None
-    result = replayed(events, configured, known, rejects, verdicts=given)
+    cases = given.cases_alone
+    told = given.told(sessions_of(cases, list(map(str, events))) if cases else None)
+    judgements = told.judgements if verdicts is not None else None
+    result = replayed(events, configured, known, rejects, verdicts=judgements)
     note_problems(told, screen, result.counters)
     summary = result.summary(known)
     if scores is not None:

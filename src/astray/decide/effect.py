@@ -44,6 +44,18 @@ def judgement_of(line: bytes, at_us: int | None = None) -> Judgement | str:
     return _judgement(verdict, record, at_us)
 
 
+def case_alone(line: bytes) -> str:
+    """Return the case of a verdict that names neither agent nor session, as a topic has it.
+
+    Of all else there is nothing to return, and nothing that it lacks.
+    """
+    verdict = parse_verdict(line)
+    if isinstance(verdict, str):
+        return ""
+    record = orjson.loads(line)
+    return "" if any(record.get(key) is not None for key in ("agent", "session")) else verdict.case
+
+
 def _problem(record: Mapping[str, Any]) -> str:
     """Return what keeps one from knowing which session a verdict is about, or nothing."""
     for key in ("agent", "session"):

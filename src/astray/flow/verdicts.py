@@ -8,6 +8,7 @@ recovery and a replay give it effect at the same place.
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ import numpy as np
 import orjson
 
 from astray.baseline.judgement import Judgement, Said
-from astray.decide.effect import judgement_of
+from astray.decide.effect import case_alone, judgement_of
 from astray.errors import ConfigError
 from astray.events import EVENT, Chunk, Decoded, Reason, Reject
 from astray.events.places import RESOURCE
@@ -35,6 +36,10 @@ VERDICTS_MAX: Final = 65_536
 
 _BATCH_MAX: Final = 1000
 _NO_PLACE: Final = 2**62
+_ALONE: Final = (
+    "it names a case, but no agent and session, as a topic has it: take the file into the case "
+    "store with `astray cases import-verdicts`; `astray cases export-verdicts` writes both"
+)
 
 
 class StoreVerdicts(Source):
@@ -116,8 +121,53 @@ class Told:
         return tuple(sentence for undone, sentence in self.undoings if undone not in known)
 
 
-def read_verdicts(file: Path | None) -> Told:
-    """Return the verdicts of a file with one a line; without a file there are none.
+@dataclass(frozen=True, slots=True)
+class VerdictLines:
+    """The lines of a file with one verdict a line, with their numbers."""
+
+    file: Path | None
+    lines: tuple[tuple[int, bytes], ...] = ()
+
+    @property
+    def cases_alone(self) -> set[str]:
+        """Return the cases of verdicts that do not say whose sessions those are about."""
+        return {case_alone(line) for _, line in self.lines} - {""}
+
+    def told(self, sessions: Mapping[str, Mapping[str, str]] | None = None) -> Told:
+        """Return the verdicts; `sessions` has whose sessions cases are about, if that is known.
+
+        A case that is not among them is about nobody: its verdict will find nothing.
+        """
+        told: dict[int, Judgement] = {}
+        named: dict[int, str] = {}
+        problems = []
+        for number, line in self.lines:
+            found = _said_in(line, sessions)
+            if isinstance(found, str):
+                problems.append(f"{self.file}:{number}: not a verdict: {found}")
+            else:
+                told[number], named[number] = found, f"{orjson.loads(line).get('id')}"
+        undoings = tuple(
+            (one.undoes, f"{self.file}:{number}: {_in_vain(told, named, one.undoes)}")
+            for number, one in told.items()
+            if one.said == Said.UNDONE
+        )
+        return Told(tuple(told.values()), tuple(problems), undoings)
+
+
+def _said_in(line: bytes, sessions: Mapping[str, Mapping[str, str]] | None) -> Judgement | str:
+    """Return what a line says of somebody's session, or what is wrong with it."""
+    case = case_alone(line)
+    if not case:
+        return judgement_of(line)
+    if sessions is None:
+        return _ALONE
+    whose = sessions.get(case, {"agent": case, "session": case})
+    return judgement_of(orjson.dumps({**orjson.loads(line), **whose}))
+
+
+def verdict_lines(file: Path | None) -> VerdictLines:
+    """Return the lines of a file of verdicts; without a file there are none.
 
     Raises
     ------
@@ -125,28 +175,27 @@ def read_verdicts(file: Path | None) -> Told:
         The file cannot be read, or has more than can be heard.
     """
     if file is None:
-        return Told()
-    told: dict[int, Judgement] = {}
-    named: dict[int, str] = {}
-    problems = []
+        return VerdictLines(None)
     try:
         with file.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                found = judgement_of(line) if line.strip() else None
-                if isinstance(found, Judgement):
-                    told[number], named[number] = found, f"{orjson.loads(line).get('id')}"
-                elif found is not None:
-                    problems.append(f"{file}:{number}: not a verdict: {found}")
+            numbered = (each for each in enumerate(lines, start=1) if each[1].strip())
+            found = tuple(islice(numbered, VERDICTS_MAX + 1))
     except OSError as error:
         raise ConfigError([f"{file}: cannot be read: {error.strerror}"]) from None
-    if len(told) > VERDICTS_MAX:
-        raise ConfigError([f"{file}: has {len(told):,} verdicts; {VERDICTS_MAX:,} at most"])
-    undoings = tuple(
-        (one.undoes, f"{file}:{number}: {_in_vain(told, named, one.undoes)}")
-        for number, one in told.items()
-        if one.said == Said.UNDONE
-    )
-    return Told(tuple(told.values()), tuple(problems), undoings)
+    if len(found) > VERDICTS_MAX:
+        raise ConfigError([f"{file}: has more than {VERDICTS_MAX:,} lines, a verdict in each"])
+    return VerdictLines(file, found)
+
+
+def read_verdicts(file: Path | None) -> Told:
+    """Return the verdicts of a file, each of which says whose session it is about.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, or has more than can be heard.
+    """
+    return verdict_lines(file).told()
 
 
 def _in_vain(told: Mapping[int, Judgement], named: Mapping[int, str], undone: int) -> str:
