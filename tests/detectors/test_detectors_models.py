@@ -6,6 +6,7 @@ import pytest
 
 from astray.config import load_config
 from astray.detectors import features
+from astray.detectors.bounds import NODES_MAX
 from astray.detectors.features import DEFAULT, FEATURES, WHOSE
 from astray.detectors.models import check_detectors, features_for, model_of, warmup_of
 from astray.errors import ConfigError
@@ -130,19 +131,81 @@ def test_all_problems_of_all_detectors_are_told_at_once():
 def test_a_model_that_does_not_like_its_options_says_so_before_anything_starts():
     """It is made, and tried on a few sessions."""
     said = problems(
-        {**HST, "options": {"n_trees": "many"}},
+        {"name": "a", "model": "midas-r", "features": list(WHOSE), "options": {"seed": "x"}},
         {"name": "b", "model": "moody", "options": {"mood": 0.0}},
         {"name": "c", "model": "echo", "features": ["events"]},
         {"name": "d", "model": [SCALER, SVM], "options": {"StandardScaler": 1}},
     )
 
     assert said == [
-        ("detector.0.options: HalfSpaceTrees does not work with them: "
-        "TypeError: 'str' object cannot be interpreted as an integer"),
+        ("detector.0.options: MidasR does not work with them: "
+        "ValueError: seed must be a whole number of 64 bits, got x"),
         "detector.1.options: Moody does not work with them: ZeroDivisionError: float division by zero",
         "detector.2.options: Echo does not work with them: KeyError: 'bytes'",
         "detector.3.options.StandardScaler: should be a table",
     ]  # fmt: skip
+
+
+LEAST_1, LEAST_0 = (f"input should be greater than or equal to {least}" for least in (1, 0))
+ABOVE_0, NO_OBJECT = "input should be greater than 0", "is an object of river's, which no file can name: leave it out"  # fmt: skip
+WHOLE, NUMBER = "input should be a valid integer", "input should be a valid number"
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "sentence"),
+    [
+        ("HalfSpaceTrees", {"n_trees": 0}, f"n_trees: {LEAST_1}"),
+        ("HalfSpaceTrees", {"n_trees": -1}, f"n_trees: {LEAST_1}"),
+        ("HalfSpaceTrees", {"n_trees": "many"}, f"n_trees: {WHOLE}"),
+        ("HalfSpaceTrees", {"height": 0}, f"height: {LEAST_1}"),
+        ("HalfSpaceTrees", {"height": 16}, "height: 10 trees (n_trees) of height 16 have 1,310,710 nodes; 65,536 are the most that are built within a second"),
+        ("HalfSpaceTrees", {"n_trees": 200}, "height: 200 trees (n_trees) of height 8 have 102,200 nodes; 65,536 are the most that are built within a second"),
+        ("HalfSpaceTrees", {"window_size": 0}, f"window_size: {LEAST_1}"),
+        ("HalfSpaceTrees", {"limits": {"bytes": [1, 0]}}, "limits: the first should be below the second: bytes"),
+        ("HalfSpaceTrees", {"limits": {"bytes": 1}}, "limits.bytes: should be an array"),
+        ("HalfSpaceTrees", {"seed": "x"}, "seed: should be a whole number"),
+        ("LODA", {"n_bins": -1}, f"n_bins: {LEAST_1}"),
+        ("LODA", {"n_random_cuts": 0}, f"n_random_cuts: {LEAST_1}"),
+        ("LODA", {"n_random_cuts": 10**9}, "n_random_cuts: input should be less than or equal to 1000"),
+        ("OneClassSVM", {"nu": -0.1}, f"nu: {ABOVE_0}"),
+        ("OneClassSVM", {"nu": "x"}, f"nu: {NUMBER}"),
+        ("OneClassSVM", {"nu": 5}, "nu: input should be less than or equal to 1"),
+        ("OneClassSVM", {"clip_gradient": -1.0}, f"clip_gradient: {ABOVE_0}"),
+        ("OneClassSVM", {"optimizer": "SGD"}, f"optimizer: {NO_OBJECT}"),
+        ("LocalOutlierFactor", {"n_neighbors": -1}, f"n_neighbors: {LEAST_1}"),
+        ("GaussianScorer", {"window_size": 0}, "window_size: input should be greater than or equal to 2"),
+        ("GaussianScorer", {"grace_period": -1}, f"grace_period: {LEAST_0}"),
+        ("StandardAbsoluteDeviation", {"sub_stat": "mean"}, f"sub_stat: {NO_OBJECT}"),
+        ("PredictiveAnomalyDetection", {"n_std": 0}, f"n_std: {ABOVE_0}"),
+    ],
+)  # fmt: skip
+def test_options_that_make_no_sense_are_told_by_their_names(model, options, sentence):
+    """Models take them, and find nothing, take minutes, or break once they have learnt."""
+    table = {"name": "a", "model": f"river.anomaly.{model}", "features": ["bytes"]}
+
+    assert problems({**table, "options": options}) == [f"detector.0.options.{sentence}"]
+
+
+def test_options_of_earlier_steps_are_told_by_their_tables():
+    """A switch is true or false: of any text river would take it for on."""
+    table = {"name": "a", "model": ["river.preprocessing.RobustScaler", SVM]}
+    given = {"with_scaling": "no", "q_inf": "low"}
+
+    said = problems({**table, "options": {"RobustScaler": given}})
+
+    assert said == [
+        "detector.0.options.RobustScaler.with_scaling: should be true or false",
+        "detector.0.options.RobustScaler.q_inf: should be a number",
+    ]
+
+
+def test_half_space_trees_may_be_as_large_as_they_are_said_to_be():
+    """At the bound they are accepted."""
+    most = {"n_trees": 8, "height": 12}
+
+    check_detectors(configured({**HST, "options": most}))
+
+    assert most["n_trees"] * (2 ** (most["height"] + 1) - 1) <= NODES_MAX < 9 * 2**13 - 9
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 _PARTS = 3
 _LOG_MOST = math.log1p(1e9)
 _HASH_BYTES = 8
+_SEED_MOST = 1 << 63
 _SEED, _PAIR, _NODE = struct.Struct("<q"), struct.Struct("<dd"), struct.Struct("<d")
 
 
@@ -48,6 +49,8 @@ class MidasR:
             raise ValueError(f"rows must be 1 to 8, buckets 2 to 65536, got {rows}, {buckets}")
         if not 0.0 <= decay < 1.0:
             raise ValueError(f"decay must be in [0, 1), got {decay}")
+        if not (isinstance(seed, int) and -_SEED_MOST <= seed < _SEED_MOST):
+            raise ValueError(f"seed must be a whole number of 64 bits, got {seed}")
         self.source = source
         self.target = target
         self.tick = tick

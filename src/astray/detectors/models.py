@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from astray.baseline.layout import CHANNELS, STATISTICS
 from astray.config import Config
 from astray.config_detectors import Detector
+from astray.detectors.bounds import option_problems
 from astray.detectors.features import DEFAULT, FEATURES, WHOSE, unknown_features
 from astray.errors import ConfigError
 
@@ -26,7 +27,7 @@ _RIVER, _OWN = "river", "astray"
 _TRIALS = 3
 _BROKEN = (
     TypeError, ValueError, AttributeError, LookupError, ArithmeticError, AssertionError,
-    NotImplementedError, ImportError,
+    RuntimeError, ImportError,
 )  # fmt: skip
 """What a model raises that does not like its options."""
 
@@ -239,6 +240,9 @@ def _option_problems(detector: Detector, classes: Sequence[Any]) -> list[str]:
         if not isinstance(detector.options.get(step.__name__, {}), dict):
             return [f"options.{step.__name__}: should be a table"]
     for step, given in zip(classes, _options_of(detector, classes), strict=True):
+        if _is_rivers(step.__module__):
+            place = "options." if step is classes[-1] else f"options.{step.__name__}."
+            said += [place + problem for problem in option_problems(step, given)]
         taken = _parameters(step)
         if any(p.kind is p.VAR_KEYWORD for p in inspect.signature(step).parameters.values()):
             continue
