@@ -12,18 +12,13 @@ from hypothesis import strategies as st
 from astray.config import load_config
 from astray.detectors import midas as module
 from astray.detectors.midas import MidasR
-from astray.detectors.models import check_detectors, model_of, origin_of
+from astray.detectors.models import check_detectors, features_for, model_of, origin_of
 from astray.detectors.panel import Panel
 from astray.errors import ConfigError
 from baselines.midas import chi_squared
 from made import HOUR_US, START_US, ended_rows
 
-TABLE = {
-    "name": "bursts",
-    "model": "midas-r",
-    "features": ["agent", "group", "hour"],
-    "warmup": 1,
-}
+TABLE = {"name": "bursts", "model": "midas-r", "warmup": 1}
 
 
 def session(agent, hour, group=1):
@@ -152,10 +147,26 @@ def test_it_is_a_detector_like_any_other():
     assert isinstance(model_of(config.detector[0]), MidasR)
 
 
-def test_whose_a_session_is_must_be_asked_for():
-    """What nobody names is not seen, and a model that needs it says so."""
-    with pytest.raises(ConfigError, match="MidasR does not work"):
-        check_detectors(configured(features=[]))
+@pytest.mark.parametrize(
+    "features", [[], ["agent", "group", "hour", "bytes"]], ids=["its own", "more"]
+)
+def test_without_features_it_looks_at_what_it_needs(features):
+    """Whose a session is and when, as if they had been named; others may be named beside them."""
+    (detector,) = configured(features=features).detector
+
+    check_detectors(configured(features=features))
+
+    assert features_for(detector) == tuple(features or ("agent", "group", "hour"))
+
+
+def test_features_that_it_cannot_do_without_are_told():
+    """A sentence of the check names the first that is not there."""
+    with pytest.raises(ConfigError) as caught:
+        check_detectors(configured(features=["bytes", "agent", "group"]))
+
+    assert caught.value.problems == (
+        "detector.0.features: MidasR asks for hour, which is none of them",
+    )
 
 
 def test_the_examples_are_true():

@@ -141,7 +141,7 @@ def test_a_model_that_does_not_like_its_options_says_so_before_anything_starts()
         ("detector.0.options: MidasR does not work with them: "
         "ValueError: seed must be a whole number of 64 bits, got x"),
         "detector.1.options: Moody does not work with them: ZeroDivisionError: float division by zero",
-        "detector.2.options: Echo does not work with them: KeyError: 'bytes'",
+        "detector.2.features: Echo asks for bytes, which is none of them",
         "detector.3.options.StandardScaler: should be a table",
     ]  # fmt: skip
 

@@ -35,6 +35,9 @@ class MidasR:
     0.19
     """
 
+    features_default = ("agent", "group", "hour")
+    """What it looks at where the configuration does not say."""
+
     def __init__(
         self,
         source: str = "agent",

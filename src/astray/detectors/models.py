@@ -85,8 +85,8 @@ def checked(config: Config) -> Config:
 
 
 def features_for(detector: Detector) -> tuple[str, ...]:
-    """Return the names of what a detector sees."""
-    return detector.features or DEFAULT
+    """Return the names of what a detector sees: where it does not say, what its model asks for."""
+    return detector.features or getattr(_class_at(detector.model[-1]), "features_default", DEFAULT)
 
 
 def model_of(detector: Detector) -> Model:
@@ -275,6 +275,8 @@ def _trial_problems(detector: Detector, classes: Sequence[Any]) -> list[str]:
             model.learn_one(session)
     except _BROKEN as error:
         name, told = classes[-1].__name__, f"{type(error).__name__}: {error}"
+        if isinstance(error, KeyError) and not unknown_features(map(str, error.args)):
+            return [f"features: {name} asks for {error.args[0]}, which is none of them"]
         return [f"options: {name} does not work with them: {told}"]
     return []
 
