@@ -76,6 +76,11 @@ def invoked(
     )
 
 
+def from_here(path: Path) -> str:
+    """Return what is said of a relative path that leads nowhere: which one it is as a whole."""
+    return f" (looked for at {path}: paths are relative to the working directory)"
+
+
 class Started(subprocess.Popen):
     """A command that a test has started; a test that fails waits for nobody."""
 

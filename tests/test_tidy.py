@@ -39,7 +39,7 @@ _ASIDE = {"alerts": "decide", "testing": "respond", "__main__": "cli"}
 
 _COMMON = {
     "blob", "compiled", "config", "config_detectors", "config_evidence", "config_kafka",
-    "config_notices", "config_store", "errors", "joining", "large", "vector",
+    "config_notices", "config_store", "errors", "joining", "large", "paths", "vector",
 }  # fmt: skip
 """What every room may import."""
 

@@ -15,6 +15,8 @@ from pydantic import (
     model_validator,
 )
 
+from astray.paths import looked_at
+
 GLOBS_MAX = 1000
 """Globs of a list: all of them are one regular expression."""
 
@@ -97,7 +99,8 @@ class Grants(BaseModel):
             with Path(self.file).open("rb") as file:
                 data = file.read(_BYTES_MAX + 1)
         except OSError as error:
-            raise ValueError(f"{self.file}: cannot be read: {error.strerror}") from None
+            where = looked_at(self.file)
+            raise ValueError(f"{self.file}: cannot be read: {error.strerror}{where}") from None
         if len(data) > _BYTES_MAX:
             raise ValueError(f"{self.file}: is larger than {_BYTES_MAX:,} bytes")
         self._lines = _parsed(self.file, data.splitlines())

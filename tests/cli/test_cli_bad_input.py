@@ -13,7 +13,7 @@ from astray.events import Event
 from astray.events.schema import EVENT_BYTES_MAX
 from astray.flow.keys import shard_key
 from astray.store import Store
-from running import WHSEC, complaints, decisions, invoked, lines, rows, states
+from running import WHSEC, complaints, decisions, from_here, invoked, lines, rows, states
 from strategies import NOW_US
 
 GOOD = lines([Event(ts_us=NOW_US - 86_400_000_000, agent="a", action="read")])
@@ -40,8 +40,11 @@ def test_everything_that_keeps_a_run_from_starting_is_said_at_once(tmp_path, eve
     )  # fmt: skip
 
     assert complaints(result) == [
-        "astray: nowhere/alerts.jsonl: cannot be written: No such file or directory",
-        "astray: folder: cannot be written: Is a directory",
+        (
+            "astray: nowhere/alerts.jsonl: cannot be written: No such file or directory"
+            f"{from_here(tmp_path / 'nowhere' / 'alerts.jsonl')}"
+        ),
+        f"astray: folder: cannot be written: Is a directory{from_here(tmp_path / 'folder')}",
         "astray: missing.jsonl: No such file or directory",
         "astray: empty.jsonl: the file is empty",
         "astray: folder: no .jsonl or .jsonl.gz file in it",
@@ -112,6 +115,46 @@ def test_a_configuration_that_cannot_be_read_is_named(content, sentence, tmp_pat
     said = complaints(invoked("run", "--source", events, "--config", config, cwd=tmp_path))
 
     assert [line.startswith(f"astray: {config}: {sentence}") for line in said] == [True]
+
+
+def test_paths_of_a_configuration_that_lead_nowhere_are_told_as_a_whole(tmp_path, events):
+    """They are relative to the working directory, not to the file; the sentence says to where."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "key").touch()
+    (tmp_path / "etc" / "astray.toml").write_text(
+        '[alerts]\nfile = "no/alerts"\n[rejects]\nfile = "no/rejects"\n'
+        '[store]\nurl = "file:key"\n'
+        '[[webhook]]\nurl = "https://idp.example/hook"\nsecret = "file:key"\n'
+        '[source.kafka]\nbrokers = ["127.0.0.1:1"]\ntopics = ["t"]\n'
+        '[source.kafka.config]\n"ssl.key.password" = "file:key"\n'
+    )
+    (tmp_path / "etc" / "grants.toml").write_text('[grants]\nfile = "key"\n')
+    (tmp_path / "etc" / "store.toml").write_text('[store]\nurl = "sqlite:///no/cases.db"\n')
+
+    said = [
+        complaints(invoked("run", "--source", source, "--config", f"etc/{name}", cwd=tmp_path))
+        for name, source in (
+            ("astray.toml", "kafka://"), ("grants.toml", events), ("store.toml", events),
+        )
+    ]  # fmt: skip
+
+    none, key = "No such file or directory", from_here(tmp_path / "key")
+    assert said == [
+        [
+            f"astray: no/alerts: cannot be written: {none}{from_here(tmp_path / 'no/alerts')}",
+            f"astray: no/rejects: cannot be written: {none}{from_here(tmp_path / 'no/rejects')}",
+            f"astray: source.kafka.config: ssl.key.password: file:key {none}{key}",
+            f"astray: store.url: file:key cannot be read: {none}{key}",
+            f"astray: the secret file:key cannot be read: {none}{key}",
+        ],
+        [f"astray: etc/grants.toml: grants: key: cannot be read: {none}{key}"],
+        [
+            (
+                "astray: the case store no/cases.db has no directory to be in: no"
+                f"{from_here(tmp_path / 'no/cases.db')}"
+            )
+        ],
+    ]
 
 
 def test_options_out_of_range_are_all_named(events):

@@ -19,6 +19,7 @@ from running import (
     astray,
     attacked_fleet,
     complaints,
+    from_here,
     invoked,
     quick_config,
     started,
@@ -192,7 +193,8 @@ def test_refusals_are_sentences(tmp_path):
     assert complaints(not_suspended) == [
         f"astray: {case}: no suspension has been asked for that could be taken back"
     ]
-    assert complaints(no_store) == ["astray: there is no case store none.db"]
+    nowhere = from_here(tmp_path / "none.db")
+    assert complaints(no_store) == [f"astray: there is no case store none.db{nowhere}"]
     assert complaints(again) == [
         f"astray: {case}: has a verdict already: take it back first, with `undo`"
     ]

@@ -13,7 +13,7 @@ from astray.config import default_toml
 from astray.respond import Endpoint, WebhookOutbox, secret_from
 from astray.store import Store
 from astray.testing import Receiver, make_decision
-from running import SECRET, WAIT_S, WHSEC, complaints, invoked, rows, started
+from running import SECRET, WAIT_S, WHSEC, complaints, from_here, invoked, rows, started
 
 SMALL = ("--agents", "4", "--days", "2", "--seed", "1")
 
@@ -255,7 +255,7 @@ def test_a_webhook_is_enabled_while_a_run_has_the_store(tmp_path):
     (said,) = complaints(invoked("webhook", "enable", "idp", cwd=tmp_path))
 
     assert (result.returncode, result.stderr, disabled) == (0, b"idp: enabled\n", {})
-    assert said == "astray: there is no case store astray.db"
+    assert said == f"astray: there is no case store astray.db{from_here(tmp_path / 'astray.db')}"
     assert not (tmp_path / "astray.db").exists()
 
 

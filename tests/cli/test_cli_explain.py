@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from astray.events import Event
-from running import astray, attacked_fleet, complaints, decisions, invoked, lines
+from running import astray, attacked_fleet, complaints, decisions, from_here, invoked, lines
 from strategies import NOW_US
 
 _CONFIG = """
@@ -205,7 +205,8 @@ def test_verdicts_of_the_case_store_or_a_file_are_known(begun, gone_on, tmp_path
     assert {**orjson.loads(moved.stdout), "config": 0, "decisions": 0} == (
         {**orjson.loads(known.stdout), "config": 0, "decisions": 0}
     )
-    assert complaints(missing) == ["astray: there is no case store none.db"]
+    nowhere = from_here(folder / "none.db")
+    assert complaints(missing) == [f"astray: there is no case store none.db{nowhere}"]
 
 
 def test_what_verdicts_have_changed_is_explained_with_them(begun, gone_on, tmp_path):

@@ -6,6 +6,8 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from astray.paths import looked_at
+
 _BLOCK_BYTES = 1 << 16
 
 
@@ -19,7 +21,8 @@ def output_problems(paths: Iterable[Path | None], inputs: Sequence[Path | None])
             elif path is not None:
                 path.open("ab").close()
         except (OSError, ValueError) as error:
-            problems.append(f"{path}: cannot be written: {getattr(error, 'strerror', error)}")
+            reason = getattr(error, "strerror", error)
+            problems.append(f"{path}: cannot be written: {reason}{looked_at(path or '')}")
     return problems
 
 

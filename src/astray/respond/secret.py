@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from astray.errors import ConfigError
+from astray.paths import looked_at
 
 PREFIX: Final = "whsec_"
 KEY_BYTES_MIN: Final = 24
@@ -89,7 +90,9 @@ def _content(path: Path) -> str:
         with path.open("rb") as file:
             return file.read(_FILE_BYTES_MAX).decode(errors="replace")
     except OSError as error:
-        raise _refusal(f"file:{path}", f"cannot be read: {error.strerror}") from error
+        raise _refusal(
+            f"file:{path}", f"cannot be read: {error.strerror}{looked_at(path)}"
+        ) from error
 
 
 def _refusal(source: str, what: str) -> ConfigError:

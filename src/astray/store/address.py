@@ -8,6 +8,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from astray.errors import ConfigError, StoreError
+from astray.paths import looked_at
 
 FORMS: Final = "sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
 _URL_BYTES_MAX: Final = 4096
@@ -33,7 +34,7 @@ def resolve(reference: str, environment: Mapping[str, str]) -> str:
                 return file.read(_URL_BYTES_MAX).decode(errors="replace").strip()
         except OSError as error:
             raise ConfigError(
-                [f"store.url: {reference} cannot be read: {error.strerror}"]
+                [f"store.url: {reference} cannot be read: {error.strerror}{looked_at(place)}"]
             ) from error
     return reference
 

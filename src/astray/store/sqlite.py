@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool, QueuePool, StaticPool
 
 from astray.errors import StoreError
+from astray.paths import looked_at
 from astray.store.lead import Sole
 
 BUSY_TIMEOUT_S: Final = 10.0
@@ -178,12 +179,13 @@ def unlock(descriptor: int) -> None:
 def _check_place(path: Path, *, read_only: bool) -> None:
     if not path.parent.is_dir():
         raise StoreError(
-            f"the case store {path} has no directory to be in: {path.parent}", lasting=True
+            f"the case store {path} has no directory to be in: {path.parent}{looked_at(path)}",
+            lasting=True,
         )
     if path.is_dir():
         raise StoreError(f"the case store {path} is a directory", lasting=True)
     if read_only and not path.exists():
-        raise StoreError(f"there is no case store {path}", lasting=True)
+        raise StoreError(f"there is no case store {path}{looked_at(path)}", lasting=True)
 
 
 def _uri(path: Path, options: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from astray.errors import Passing
+from astray.paths import looked_at
 
 _log = logging.getLogger("astray.kafka")
 _quiet = logging.getLogger("astray.kafka.librdkafka")
@@ -170,9 +171,11 @@ def resolved(
         try:
             found[name] = _value(kind, place, environment)
             hidden.add(found[name])
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
+        except OSError as error:
+            reason = f"{error.strerror}{looked_at(place)}"
             problems.append(f"{section}: {name}: {given} {reason}")
+        except ValueError as error:
+            problems.append(f"{section}: {name}: {given} {error}")
     return found, frozenset(hidden - {""}), problems
 
 
