@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+import shlex
 import signal
 import subprocess
 import tomllib
+from pathlib import Path
 
 import orjson
 import pytest
@@ -74,6 +76,8 @@ def test_the_best_becomes_a_model_that_can_be_run(site):
     assert card["recordings"][0]["events_sha256"] in told
     assert "NaN" not in (folder / "card.json").read_text()
     assert b"astray run --config models/tuned/model.toml" in result.stderr
+    (command,) = [line for line in told.splitlines() if line.startswith("astray run ")]
+    assert load_config(Path(shlex.split(command)[3])).model_hash == card["model_hash"]
 
 
 def test_without_a_sweep_the_threshold_alone_is_tuned(site):
@@ -130,7 +134,7 @@ def test_ctrl_c_while_the_workers_are_starting_writes_nothing(site):
 
     assert process.returncode == 1
     assert said == b"interrupted before any trial was done; nothing is written\n"
-    assert list((site / "models" / "early").iterdir()) == []
+    assert not (site / "models" / "early").exists()
     until(lambda: not _members(process.pid), "all processes of the sweep to end")
 
 
@@ -176,12 +180,46 @@ def test_all_that_keeps_a_sweep_from_starting_is_said_at_once(site):
         pytest.param(["--sweep", "baseline.window_s=60..90"], "--trials: needed for the range of baseline.window_s", id="range"),
         pytest.param(["--config", "missing.toml"], "missing.toml: no such file", id="no configuration"),
         pytest.param(["--out", "base.toml/x"], "base.toml/x: cannot be made: Not a directory", id="no folder"),
+        pytest.param(["--out", "models/" + "x" * 300], f"models/{'x' * 300}: cannot be made: File name too long", id="long"),
+        pytest.param(["--labels", "none.jsonl"], "none.jsonl: cannot be read: No such file or directory", id="no such labels"),
+        pytest.param(["--labels", "base.empty"], "base.empty: there is no label in it", id="empty labels"),
     ],
 )  # fmt: skip
 def test_options_that_do_not_fit_are_sentences(options, sentence, site):
-    """Options that contradict each other, or name nothing, are told."""
+    """Options that contradict each other, or name nothing, are told, and nothing is left behind."""
+    (site / "base.empty").write_bytes(b"\n")
     given = options if "--out" in options else [*options, "--out", "models/never"]
 
     said = complaints(invoked("tune", "one.events.jsonl.gz", *given, cwd=site))
 
     assert said == [f"astray: {sentence}"]
+    assert not (site / "models" / "never").exists()
+
+
+def test_a_recording_without_labels_is_told_which_option_gives_them(site):
+    """There is nothing to tune on; where labels would have been found is said, too."""
+    (site / "own.jsonl").write_bytes(b'{"ts": 1795312800, "agent": "a", "action": "b"}\n')
+
+    said = complaints(invoked("tune", "own.jsonl", "gone.jsonl", "--out", "models/no", cwd=site))
+
+    assert said == [
+        "astray: gone.jsonl: No such file or directory",
+        (
+            "astray: own.jsonl: there are no labels of it: name them with --labels, or put them into "
+            "own.labels.jsonl"
+        ),
+    ]
+    assert not (site / "models" / "no").exists()
+
+
+def test_a_recording_that_breaks_off_leaves_no_folder(site):
+    """That is found out at work only, and nothing has been written by then."""
+    (site / "cut.jsonl.gz").write_bytes(b"not packed")
+
+    result = invoked(
+        "tune", "cut.jsonl.gz", "--labels", "one.labels.jsonl.gz", "--out", "models/cut.d",
+        "--jobs", 1, cwd=site,
+    )  # fmt: skip
+
+    assert "cut.jsonl.gz: cannot be read" in complaints(result, code=1)[0]
+    assert not (site / "models" / "cut.d").exists()

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -127,12 +128,25 @@ def _recordings(events: Sequence[Path], labels: Sequence[Path]) -> list[Recordin
     """Return recordings with their labels, all of which can be read."""
     if labels and len(labels) != len(events):
         raise ConfigError([f"--labels: {len(labels)} files for {len(events)} recordings"])
-    files = list(labels) or list(map(labels_beside, events))
+    pairs = [
+        Recording(*pair) for pair in zip(events, labels or map(labels_beside, events), strict=True)
+    ]
     together(
         lambda: check_sources(list(map(str, events)), follow=False),
-        *(lambda file=file: read_labels(file) for file in files),
+        *(partial(_check_labels, pair, named=bool(labels)) for pair in pairs),
     )
-    return [Recording(*pair) for pair in zip(events, files, strict=True)]
+    return pairs
+
+
+def _check_labels(recording: Recording, *, named: bool) -> None:
+    """Raise a `ConfigError` where a recording has no labels that can be read."""
+    events, file = recording.events, recording.labels
+    if not named and not file.exists():
+        if events.exists():  # otherwise that is what is said
+            said = f"there are no labels of it: name them with --labels, or put them into {file}"
+            raise ConfigError([f"{events}: {said}"])
+    elif not read_labels(file):
+        raise ConfigError([f"{file}: there is no label in it"])
 
 
 def _check(aim: Aim) -> None:

@@ -1,6 +1,9 @@
 """A tuned model on disk: the configuration, and a card that says where it comes from."""
 
+import errno
 import hashlib
+import os
+import shlex
 import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,15 +43,21 @@ class Sweep:
 
 
 def taken(folder: Path) -> list[str]:
-    """Return a sentence if there is a model in a folder already, or it cannot be made."""
-    there = [name for name in (MODEL, CARD, NUMBERS) if (folder / name).exists()]
-    if there:
-        return [f"{folder}: there is a {there[0]} already; name another folder"]
+    """Return a sentence if there is a model in a folder already, or it cannot be made.
+
+    It is not made yet: whoever is refused, or stops early, finds nothing new.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        there = [name for name in (MODEL, CARD, NUMBERS) if (folder / name).exists()]
+        if there:
+            return [f"{folder}: there is a {there[0]} already; name another folder"]
+        place = next(one for one in (folder, *folder.absolute().parents) if one.exists())
     except OSError as error:
         return [f"{folder}: cannot be made: {error.strerror}"]
-    return []
+    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
+        return []
+    why = errno.EACCES if place.is_dir() else errno.ENOTDIR
+    return [f"{folder}: cannot be made: {os.strerror(why)}"]
 
 
 def write_model(folder: Path, trials: Sequence[Trial], sweep: Sweep) -> dict[str, Any]:
@@ -60,6 +69,7 @@ def write_model(folder: Path, trials: Sequence[Trial], sweep: Sweep) -> dict[str
         It cannot be written.
     """
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / MODEL).write_text(_model(folder.name, trials[0], sweep.base), encoding="utf-8")
         card = _card(folder, trials, sweep)
         (folder / NUMBERS).write_bytes(orjson.dumps(card, option=orjson.OPT_INDENT_2) + b"\n")
@@ -88,6 +98,7 @@ def _card(folder: Path, trials: Sequence[Trial], sweep: Sweep) -> dict[str, Any]
     config = load_config(folder / MODEL)
     return {
         "model": folder.name,
+        "file": str((folder / MODEL).absolute()),
         "made": clock.iso(int(time.time() * _MICROS)),
         "astray": version("astray"),
         "model_hash": config.model_hash,
@@ -184,7 +195,7 @@ def _told(card: Mapping[str, Any]) -> Iterator[str]:
     yield f"# {card['model']}\n"
     yield f"Made {card['made']} by astray {card['astray']}, from {card['base']}."
     yield f"Model `{card['model_hash']}`, configuration `{card['config_hash']}`."
-    yield f"\n```sh\nastray run --config {card['model']}/{MODEL} --source ...\n```\n"
+    yield f"\n```sh\nastray run --config {shlex.quote(card['file'])} --source ...\n```\n"
     done, planned = card["trials_done"], card["trials_planned"]
     left = "" if done == planned else f" of {planned:,}: **the sweep was interrupted**"
     aim = card["aim"]
