@@ -272,6 +272,9 @@ def test_an_output_that_cannot_be_written_is_said_before_the_work(option, tmp_pa
         ),
         pytest.param(["empty.jsonl"], "empty.jsonl: the file is empty", id="empty recording"),
         pytest.param(
+            ["table.csv"], "table.csv: events of a CSV file are not read: ", id="another form"
+        ),
+        pytest.param(
             ["good.jsonl", "--labels", "missing.jsonl"],
             "missing.jsonl: cannot be read: ",
             id="no labels",
@@ -289,6 +292,7 @@ def test_an_output_that_cannot_be_written_is_said_before_the_work(option, tmp_pa
 def test_what_cannot_be_replayed_is_named(arguments, sentence, tmp_path):
     """Each input that cannot be used has its sentence."""
     (tmp_path / "empty.jsonl").touch()
+    (tmp_path / "table.csv").write_bytes(b"ts,agent,action\n")
     (tmp_path / "good.jsonl").write_bytes(lines([Event(ts_us=1, agent="a", action="read")]))
 
     said = complaints(invoked("replay", *arguments, cwd=tmp_path))

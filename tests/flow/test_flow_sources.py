@@ -596,6 +596,58 @@ def test_all_that_is_wrong_with_sources_is_said_at_once(tmp_path):
     )
 
 
+NOT_READ = "are not read: convert it to JSON lines, an event a line"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "sentence"),
+    [
+        ("a.csv", b"ts,agent,action\n", f"events of a CSV file {NOT_READ}"),
+        ("a.CSV.gz", gzip.compress(b"ts,agent\n"), f"events of a CSV file {NOT_READ}"),
+        ("a.parquet", b"PAR1", f"events of a Parquet file {NOT_READ}"),
+        ("a.xlsx", b"PK", f"events of an Excel file {NOT_READ}"),
+        ("a.avro", b"Obj", f"events of an Avro file {NOT_READ}"),
+        ("a.json", b'[\n  {"ts": 1},\n', f"events of one array of JSON {NOT_READ}"),
+        ("a.jsonl", b' [{"ts": 1}]', f"events of one array of JSON {NOT_READ}"),
+        ("a.gz", gzip.compress(b"[]"), f"events of one array of JSON {NOT_READ}"),
+        ("a.jsonl.zst", b"x", "a file in .zst is not read: unpack it, or pack it with gzip"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and len(value) < 12 else "",
+)
+@pytest.mark.parametrize("follow", [False, True])
+def test_a_file_of_another_form_is_not_taken_for_json_lines(follow, name, data, sentence, tmp_path):
+    """All of it would be rejected, a line at a time; the sentence says what it should be."""
+    path = tmp_path / name
+    path.write_bytes(data)
+    if follow and name.endswith(".gz"):
+        sentence = "a compressed file cannot be followed"
+
+    with pytest.raises(ConfigError) as caught:
+        check_sources([str(path)], follow=follow)
+
+    assert caught.value.problems == (f"{path}: {sentence}",)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.log", b'{"ts": 1}\n'),
+        ("a.json", b'{"ts": 1}\n'),
+        ("csv", b"[INFO] begun\n"),
+        ("a.jsonl", b"\xff\xfe["),
+        ("a.jsonl.gz", b"[not packed"),
+        ("a.jsonl.gz", gzip.compress(b'{"ts": 1}\n')[:-9]),
+    ],
+    ids=["log", "json", "bracket", "bytes", "not packed", "cut"],
+)
+def test_any_other_file_may_be_json_lines(name, data, tmp_path):
+    """What is unknown, or damaged, is read, and rejected where it is none."""
+    path = tmp_path / name
+    path.write_bytes(data)
+
+    check_sources([str(path), "-"], follow=False)
+
+
 def test_what_following_allows_and_what_not(tmp_path):
     """Followed files may be empty, and directories too; compressed ones cannot grow."""
     empty, packed = tmp_path / "empty.jsonl", tmp_path / "packed.jsonl.gz"

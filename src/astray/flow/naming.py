@@ -1,8 +1,11 @@
 """What may be named as a source on the command line, and what keeps it from being read."""
 
+import gzip
 import os
+import re
 import stat
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,6 +13,19 @@ from astray.errors import ConfigError, SourceError
 
 STDIN = "-"
 _SUFFIXES = (".jsonl", ".jsonl.gz")
+_TABLES = {
+    ".arrow": "an Arrow", ".avro": "an Avro", ".csv": "a CSV", ".feather": "a Feather",
+    ".orc": "an ORC", ".parquet": "a Parquet", ".tsv": "a TSV", ".xls": "an Excel",
+    ".xlsx": "an Excel",
+}  # fmt: skip
+"""Files whose events astray cannot read, by how their names end; a name of another kind is as
+good as any for JSON lines."""
+
+_PACKED = (".bz2", ".xz", ".zip", ".zst")
+_ARRAY = re.compile(rb"\s*\[\s*([\[{\]]|$)")
+"""How an array of JSON begins; a log's line may begin with a bracket, too, but not go on so."""
+
+_HEAD_BYTES = 512
 
 
 def check_sources(names: Sequence[str], *, follow: bool) -> None:
@@ -56,14 +72,41 @@ def _problem(name: str, *, follow: bool) -> str:
             return "" if files_in(path) or follow else f"{name}: no .jsonl or .jsonl.gz file in it"
         if not stat.S_ISREG(status.st_mode):
             return f"{name}: neither a file nor a directory; redirect it and read -"
-        path.open("rb").close()
+        head = _head(path)
     except SourceError as error:
         return str(error)
     except (OSError, ValueError) as error:
         return f"{name}: {getattr(error, 'strerror', error)}"
     if follow and path.suffix == ".gz":
         return f"{name}: a compressed file cannot be followed"
-    return "" if follow or status.st_size else f"{name}: the file is empty"
+    if not (follow or status.st_size):
+        return f"{name}: the file is empty"
+    other = _other_form(path, head)
+    return f"{name}: {other}" if other else ""
+
+
+def _head(path: Path) -> bytes:
+    """Return how a file begins; of a damaged one nothing, as whoever reads it will say."""
+    with path.open("rb") as file:
+        if path.suffix != ".gz":
+            return file.read(_HEAD_BYTES)
+        try:
+            return gzip.GzipFile(fileobj=file).read(_HEAD_BYTES)
+        except (OSError, EOFError, zlib.error):
+            return b""
+
+
+def _other_form(path: Path, head: bytes) -> str:
+    """Return what a file is that is known not to be JSON lines: all of it would be rejected."""
+    suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
+    if suffix in _PACKED:
+        return f"a file in {suffix} is not read: unpack it, or pack it with gzip"
+    kind = f"{_TABLES[suffix]} file" if suffix in _TABLES else ""
+    if not kind and _ARRAY.match(head):
+        kind = "one array of JSON"
+    return (
+        f"events of {kind} are not read: convert it to JSON lines, an event a line" if kind else ""
+    )
 
 
 def files_in(directory: Path) -> list[Path]:
