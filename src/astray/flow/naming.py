@@ -117,9 +117,24 @@ def files_in(directory: Path) -> list[Path]:
     SourceError
         The directory cannot be read.
     """
+    return [directory / name for name in names_in(directory)]
+
+
+def names_in(directory: Path) -> list[str]:
+    """Return the names of the files of events in a directory, in their order.
+
+    Raises
+    ------
+    SourceError
+        The directory cannot be read.
+    """
     try:
         with os.scandir(directory) as entries:
-            names = [entry.name for entry in entries if entry.is_file()]
+            found = [entry.name for entry in entries if _is_of_events(entry)]
     except OSError as error:
         raise SourceError(f"{directory}: cannot be read: {error.strerror}") from None
-    return [directory / name for name in sorted(names) if name.endswith(_SUFFIXES)]
+    return sorted(found)
+
+
+def _is_of_events(entry: os.DirEntry[str]) -> bool:
+    return entry.name.endswith(_SUFFIXES) and entry.is_file()

@@ -20,8 +20,9 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
 from astray.errors import SourceError
 from astray.events import Chunk
+from astray.flow.folder import Folder
 from astray.flow.lines import CHUNK_BYTES_MAX, Lines
-from astray.flow.naming import STDIN, files_in
+from astray.flow.naming import STDIN
 from astray.flow.openfile import OpenFile, Place, ReplacedError
 from astray.flow.progress import Progress
 from astray.flow.reading import Reading
@@ -285,7 +286,7 @@ class FileSource(Source):
         super().__init__(name, reading)
         self.lasts = reading.follow
         self._path = reading.paths.get(name, Path(name))
-        self._is_directory = self._path.is_dir()
+        self._folder = Folder(self._path) if self._path.is_dir() else None
         self._place = place
         self._open: OpenFile | None = None
         self._at_end = False
@@ -295,8 +296,8 @@ class FileSource(Source):
         self._read_before = sum(size for file, size in sizes.items() if file < place.file)
 
     def _paths(self) -> list[Path]:
-        if self._is_directory:
-            return files_in(self._path)
+        if self._folder is not None:
+            return [self._path / name for name in self._folder.names()]
         rotating = self.reading.follow and not self._path.exists()
         return [] if rotating else [self._path]
 
@@ -328,12 +329,15 @@ class FileSource(Source):
 
     def _enter(self) -> OpenFile | None:
         """Open the file of the place, or the first after it if that is gone."""
-        for path in self._paths():
-            if not self._is_directory or path.name == self._place.file:
-                return self._opened(path, self._place)
-            if path.name > self._place.file:
-                return OpenFile(self.name, path, Place())
-        return None
+        if self._folder is None:
+            return next((self._opened(path, self._place) for path in self._paths()), None)
+        name = self._folder.first(self._place.file)
+        if name is None:
+            return None
+        path = self._path / name
+        if name == self._place.file:
+            return self._opened(path, self._place)
+        return OpenFile(self.name, path, Place())
 
     def _opened(self, path: Path, place: Place) -> OpenFile:
         try:
@@ -343,21 +347,17 @@ class FileSource(Source):
                 raise
             return OpenFile(self.name, path, Place())  # rotated while nobody was reading
 
-    def _next(self, open_: OpenFile) -> str | None:
-        """Return the name of the file after an open one."""
-        return next((path.name for path in self._paths() if path.name > open_.path.name), None)
-
     def _has_successor(self, open_: OpenFile) -> bool:
         """Return whether nothing more will be written to a file: another has taken its place."""
-        if self._is_directory:
-            return self._next(open_) is not None
+        if self._folder is not None:
+            return self._folder.after(open_.path.name) is not None
         return self.reading.follow and open_.replaced()
 
     def _leave(self, open_: OpenFile) -> list[Chunk]:
         """Close a file that has been read to its end; return its last line, if it had no break."""
         last = list(open_.lines.finish())
         self._read_before += open_.position
-        successor = self._next(open_) if self._is_directory else ""
+        successor = self._folder.after(open_.path.name) if self._folder is not None else ""
         self._place = open_.place(named=True) if successor is None else Place(successor)
         self._open = None
         open_.close()
@@ -369,7 +369,7 @@ class FileSource(Source):
 
     def place(self) -> Place:
         """Return the place of the next byte to hand over."""
-        return self._open.place(named=self._is_directory) if self._open else self._place
+        return self._open.place(named=self._folder is not None) if self._open else self._place
 
     def close(self) -> None:
         """Close the file that is being read."""
