@@ -41,6 +41,16 @@ def test_a_session_that_was_cut_is_one_line(tmp_path):
     assert found == [("a", "s", 25), ("b", "s", 25)]
 
 
+def test_all_events_of_a_session_are_counted_however_its_pieces_begin(tmp_path):
+    """Pieces that begin at the same time, as in a burst under a coarse clock, are each counted."""
+    config = load_config(overrides={"sessions": {"events_max": 10}})
+    events = [Event(ts_us=START_US, agent="a", action="read", session="s") for _ in range(45)]
+
+    result = replayed(tmp_path / "events.jsonl", events, config)
+
+    assert [(one.session, one.events) for one in result.sessions] == [("s", 45)]
+
+
 def test_unnamed_sessions_are_named_by_their_start(tmp_path):
     """Without a session in the events, a pause makes two sessions, named by agent and time."""
     pauses = [0, 1, 2, 40, 41]

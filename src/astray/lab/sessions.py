@@ -107,8 +107,9 @@ def session_scores(
             known = found[agent, name] = SessionScore(name, agent_name, start_us)
         known.start_us = min(known.start_us, start_us)
         known.end_us = max(known.end_us, ts_us)
-        known.events += events - pieces.get((session, start_us), 0)
-        pieces[session, start_us] = events
+        if not together:  # a wave's are ranked again, and have been counted
+            known.events += events - pieces.get((session, start_us), 0)
+            pieces[session, start_us] = events if live else 0  # the next piece begins anew
         if n > known.n:
             known.n, known.score, known.certified, known.together = n, score, certified, together
             if not together:
