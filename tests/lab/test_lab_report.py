@@ -54,6 +54,7 @@ def test_what_would_have_been_suspended_is_what_the_replay_suspended(report):
     assert f"{len(suspended):,} sessions of " in told
     rows = [line for line in told.splitlines() if line.startswith("2026-01-") and " | " in line]
     assert len(rows) == len(suspended)
+    assert rows == sorted(rows), "they are told in the order in which they happened"
     for decision in suspended.values():
         (row,) = [row for row in rows if f"{decision.agent} | {decision.session} |" in row]
         bad = report.labels[decision.agent, decision.session].bad

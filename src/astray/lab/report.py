@@ -115,7 +115,7 @@ class Report:
         known = {(one.agent, one.session): one for one in self.result.sessions}
         rows = [
             (known[agent, session], decision)
-            for (agent, session), decision in suspended.items()
+            for (agent, session), decision in sorted(suspended.items(), key=_moment)
             if (agent, session) in known
         ]
         agents = len({session.agent for session, _ in rows})
@@ -284,6 +284,11 @@ def _suspensions(decisions: Sequence[Decision]) -> Iterator[tuple[tuple[str, str
     for decision in reversed(decisions):  # the first of a session is the last to be given
         if decision.suspends:
             yield (decision.agent, decision.session), decision
+
+
+def _moment(suspended: tuple[tuple[str, str], Decision]) -> tuple[int, tuple[str, str]]:
+    name, decision = suspended
+    return decision.ts_us, name
 
 
 def _withheld(
