@@ -72,7 +72,7 @@ class Run:
         columns = [rows[name].tolist() for name in ("session", "agent", "start_us")]
         places = {piece: place for place, piece in enumerate(zip(*columns, strict=True))}
         for piece, place in places.items():
-            yield self.names.of(*piece), rows[place]
+            yield self.names.of(*piece)[1:], rows[place]
 
     def ages(self) -> dict[Key, int]:
         """Return the age class of each session's agent when it began."""

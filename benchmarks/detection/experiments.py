@@ -168,6 +168,6 @@ def _largest_of(done: Run, values: list[NDArray[np.float64]]) -> dict[Key, float
     for (rows, _), numbers in zip(done.ranked, values, strict=True):
         columns = [rows[name].tolist() for name in ("session", "agent", "start_us")]
         for session, agent, start_us, value in zip(*columns, numbers.tolist(), strict=True):
-            key = names.of(session, agent, start_us)
+            key = names.of(session, agent, start_us)[1:]
             found[key] = max(value, found.get(key, 0.0))
     return found

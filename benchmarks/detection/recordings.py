@@ -57,7 +57,8 @@ class Recording:
 
     def labels(self) -> Mapping[Key, Label]:
         """Return the answers by agent and session."""
-        return read_labels(self.label_file)
+        labels = read_labels(self.label_file).values()
+        return {(label.agent, label.session): label for label in labels}
 
     def digest(self) -> str:
         """Return a hash of events and answers."""

@@ -36,7 +36,7 @@ def test_scores_and_numbers_have_exactly_the_promised_fields(recording, tmp_path
     found = orjson.loads(numbers.read_bytes())
     events = gzip.decompress((recording / "events.jsonl.gz").read_bytes()).count(b"\n")
     assert {tuple(one) for one in sessions} == {
-        ("session", "agent", "score", "n", "certified", "events", "crossed")
+        ("session", "agent", "tenant", "score", "n", "certified", "events", "crossed")
     }
     assert {tuple(one["crossed"]) for one in sessions} == {("40", "60", "80")}
     assert sum(one["events"] for one in sessions) == events == found["events"]

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from astray.errors import ConfigError
-from astray.lab.labels import PROBLEMS_MAX, Label, read_labels
+from astray.lab.labels import PROBLEMS_MAX, Label, label_of, read_labels
 
 GOOD = {"session": "s", "agent": "a", "label": 1}
 
@@ -29,9 +29,25 @@ def test_labels_are_read_by_agent_and_session(name, tmp_path):
     labels = read_labels(path)
 
     assert labels == {
-        ("a", "s"): Label("s", "a", bad=True, attack="", phase="test", first_bad_event=""),
-        ("a", "t"): Label("t", "a", bad=False, attack="", phase="warmup", first_bad_event="e1"),
+        (None, "a", "s"): Label("s", "a", bad=True, attack="", phase="test", first_bad_event=""),
+        (None, "a", "t"): Label(
+            "t", "a", bad=False, attack="", phase="warmup", first_bad_event="e1"
+        ),
     }
+
+
+def test_labels_are_of_tenants_where_any_line_names_one(tmp_path):
+    """The rest are of sessions that have none; where no line does they are whatever tenant's."""
+    named = orjson.dumps({**GOOD, "tenant": "acme"}) + b"\n" + orjson.dumps({**GOOD, "label": 0})
+    (tmp_path / "new.jsonl").write_bytes(named)
+    (tmp_path / "old.jsonl").write_bytes(orjson.dumps(GOOD))
+
+    new, old = (read_labels(tmp_path / f"{name}.jsonl") for name in ("new", "old"))
+
+    sessions = [(tenant, "a", "s") for tenant in ("acme", "", "other")]
+    found = [[label_of(labels, key) for key in sessions] for labels in (new, old)]
+    assert [label and label.bad for label in found[0]] == [True, False, None]
+    assert [label and label.bad for label in found[1]] == [True, True, True]
 
 
 def test_bad_lines_are_all_named(tmp_path):
@@ -42,6 +58,7 @@ def test_bad_lines_are_all_named(tmp_path):
         orjson.dumps({**GOOD, "session": 1}),
         orjson.dumps({"session": "s", "label": 1}),
         orjson.dumps({**GOOD, "attack": 3}),
+        orjson.dumps({**GOOD, "tenant": 3}),
         orjson.dumps({**GOOD, "label": 2}),
         orjson.dumps({**GOOD, "label": None}),
     ]
@@ -57,8 +74,9 @@ def test_bad_lines_are_all_named(tmp_path):
         f"{path}:5: not a label: session is not a text",
         f"{path}:6: not a label: agent is not a text",
         f"{path}:7: not a label: attack is neither a text nor null",
-        f"{path}:8: not a label: label is neither 0 nor 1",
+        f"{path}:8: not a label: tenant is neither a text nor null",
         f"{path}:9: not a label: label is neither 0 nor 1",
+        f"{path}:10: not a label: label is neither 0 nor 1",
     )
 
 

@@ -3,20 +3,24 @@
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import orjson
 import pytest
 
 from astray import lab
 from astray.config import load_config
 from astray.errors import ConfigError, SourceError
+from astray.events import Event
 from astray.lab import Table, plot, read_recording, score
 from astray.lab.labels import read_labels
 from astray.lab.replay import replay
 from astray.lab.simulate import SimulationOptions, simulate, write
-from running import WAIT_S, environment_with
+from running import WAIT_S, environment_with, lines
+from strategies import NOW_US
 
 _NOTEBOOK = Path(__file__).parents[2] / "models" / "default" / "example.ipynb"
 mpl.use("Agg")
@@ -77,6 +81,32 @@ def test_a_session_lasts_from_its_first_event_to_its_last(folder, sessions):
     for row in range(0, sessions.rows, 25):
         own = events["ts"][events["session"] == sessions["session"][row]]
         assert (sessions["start"][row], sessions["end"][row]) == (own.min(), own.max())
+
+
+def test_agents_of_two_tenants_that_have_one_name_are_two(tmp_path):
+    """Their sessions, answers and evidence are told apart, whatever they are called."""
+    start_us = NOW_US - 10**12
+    events = [
+        Event(start_us + at * 10**9, "a", action, session=f"s{at}", tenant=tenant)
+        for at in range(20)
+        for tenant, action in (("", "read"), ("acme", "write"))
+    ]
+    odd = [Event(start_us + 20 * 10**9, "a", "iam.grant", session="s20", tenant=t) for t in "xy"]
+    labels = [
+        *({"session": f"s{at}", "agent": "a", "label": 0} for at in range(20)),
+        {"session": "s19", "agent": "a", "tenant": "acme", "label": 1, "attack": "theft"},
+    ]
+    (tmp_path / "e.jsonl").write_bytes(lines([*events, *odd]))
+    (tmp_path / "e.labels.jsonl").write_bytes(b"\n".join(map(orjson.dumps, labels)))
+
+    recording = read_recording(tmp_path / "e.jsonl")
+    sessions = score(recording)
+
+    assert Counter(sessions["tenant"].tolist()) == {"": 20, "acme": 20, "x": 1, "y": 1}
+    bad = sessions.where(sessions["bad"])
+    assert (bad["tenant"].tolist(), bad["session"].tolist()) == (["acme"], ["s19"])
+    assert Counter(sessions["phase"].tolist()) == {"test": 21, "": 21}
+    assert sorted(set(recording.answers["tenant"])) == ["", "acme"]
 
 
 @pytest.mark.parametrize("form", ["sections", "file", "text", "config"])

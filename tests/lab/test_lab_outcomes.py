@@ -41,7 +41,7 @@ def outcomes():
         label("warm", bad=True, phase="warmup"),
     ]
     event_us = {"e1": 20, "e2": 35, "e3": 10}
-    return outcomes_of(sessions, {(one.agent, one.session): one for one in labels}, event_us)
+    return outcomes_of(sessions, {one.key: one for one in labels}, event_us)
 
 
 def test_only_tested_sessions_with_a_label_are_measured(outcomes):
@@ -84,9 +84,9 @@ def test_a_score_of_60_is_a_budget_of_1000():
 def test_the_last_sessions_are_held_out(outcomes):
     """Division is by when sessions began, and agents are numbered anew in each part."""
     sessions = [session(f"s{at}", 1.0, agent=f"a{at}", start_us=-at) for at in range(10)]
-    labels = {(one.agent, one.session): label(one.session, agent=one.agent) for one in sessions}
+    labels = [label(one.session, agent=one.agent) for one in sessions]
 
-    first, last = outcomes_of(sessions, labels, {}).divided(0.3)
+    first, last = outcomes_of(sessions, {one.key: one for one in labels}, {}).divided(0.3)
 
     assert sorted(last.name.tolist()) == ["s0", "s1", "s2"]
     assert (len(first), sorted(last.agent.tolist())) == (7, [0, 1, 2])
@@ -101,3 +101,15 @@ def test_nothing_to_measure_is_undefined():
     assert math.isnan(nothing.recall(10.0))
     assert math.isnan(nothing.curve().pr_auc)
     assert isinstance(nothing.n, np.ndarray)
+
+
+def test_agents_of_two_tenants_that_have_one_name_are_two():
+    """Each session has its own answer, and intervals are over two agents."""
+    sessions = [SessionScore("s", "a", 0, n=9.0, tenant=tenant) for tenant in ("", "acme")]
+    labels = [
+        Label("s", "a", bad, "", "test", "", tenant) for tenant, bad in (("", 0), ("acme", 1))
+    ]
+
+    found = outcomes_of(sessions, {one.key: one for one in labels}, {})
+
+    assert (found.bad.tolist(), found.agent.tolist()) == ([False, True], [0, 1])

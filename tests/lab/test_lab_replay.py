@@ -92,7 +92,7 @@ def test_a_replay_knows_every_session_of_its_labels(recording):
 
     result = replay(recording / "events.jsonl.gz", CONFIG, labels)
 
-    assert {(one.agent, one.session) for one in result.sessions} == set(labels)
+    assert {(None, one.agent, one.session) for one in result.sessions} == set(labels)
     summary = result.summary(labels)
     assert summary["events"] == sum(one.events for one in result.sessions)
     assert (summary["sessions"], summary["agents"]) == (len(labels), 12)
@@ -130,12 +130,9 @@ def test_quality_worked_out_by_hand():
         _session("late", 25.0, (900, 25.0)),
         _session("missed", 19.0, (100, 19.0)),
     ]
-    labels = {("a", one.session): _label(one.session) for one in benign}
-    labels |= {
-        ("a", name): _label(name, bad=True, first=f"e-{name}")
-        for name in ("early", "late", "missed")
-    }
-    labels["a", "warm"] = _label("warm", phase="warmup")
+    known = [_label(one.session) for one in benign]
+    known += [_label(name, bad=True, first=f"e-{name}") for name in ("early", "late", "missed")]
+    labels = {one.key: one for one in (*known, _label("warm", phase="warmup"))}
     event_us = {"e-early": 200, "e-late": 899, "e-missed": 500}
     sessions = [*benign, *bad, _session("warm", 1000.0), _session("unknown", 1000.0)]
 
@@ -168,7 +165,7 @@ def test_quality_without_tested_sessions_is_undefined_and_no_error():
 def test_nothing_caught_is_another_thing_than_nothing_to_catch():
     """Where there was something bad and it was missed, the recall is 0."""
     sessions = [_session("benign", 9.0), _session("bad", 2.0)]
-    labels = {("a", "benign"): _label("benign"), ("a", "bad"): _label("bad", bad=True)}
+    labels = {one.key: one for one in (_label("benign"), _label("bad", bad=True))}
 
     found = quality(sessions, labels, {})
 
@@ -181,7 +178,7 @@ def test_a_session_is_a_line_of_json():
     session.crossed["40"] = "e3"
 
     assert session.as_json() == (
-        b'{"session":"s","agent":"a","score":41.5,"n":119.0,"certified":false,"events":7,'
+        b'{"session":"s","agent":"a","tenant":"","score":41.5,"n":119.0,"certified":false,"events":7,'
         b'"crossed":{"40":"e3","60":null,"80":null}}\n'
     )
 

@@ -57,7 +57,7 @@ def test_what_would_have_been_suspended_is_what_the_replay_suspended(report):
     assert rows == sorted(rows), "they are told in the order in which they happened"
     for decision in suspended.values():
         (row,) = [row for row in rows if f"{decision.agent} | {decision.session} |" in row]
-        bad = report.labels[decision.agent, decision.session].bad
+        bad = report.labels[None, decision.agent, decision.session].bad
         assert ("bad: " in row) == bad
         assert decision.sentence in row
 
@@ -102,17 +102,17 @@ def test_misses_and_false_alarms_come_with_their_evidence(report):
 def test_explanations_agree_with_decisions(report):
     """A session whose score is that of its last decision is explained as the decision was."""
     why = report.result.explanations
-    by_name = {(one.agent, one.session): one for one in report.result.sessions}
+    by_name = {one.key: one for one in report.result.sessions}
     compared = 0
     for decision in report.result.decisions:
-        key = decision.agent, decision.session
+        key = decision.tenant, decision.agent, decision.session
         if decision.score == by_name[key].score:
-            assert why.evidence(*key) == decision.evidence
+            assert why.evidence(key) == decision.evidence
             compared += 1
 
     assert compared
-    assert why.evidence("nobody", "nothing") == ()
-    assert set(why.bits("nobody", "nothing").values()) == {0.0}
+    assert why.evidence(("", "nobody", "nothing")) == ()
+    assert set(why.bits(("", "nobody", "nothing")).values()) == {0.0}
 
 
 def test_without_labels_what_is_odd_is_told(recording):
@@ -139,10 +139,10 @@ def test_who_was_protected_is_told_with_the_reason(tmp_path):
     (tmp_path / "events.jsonl").write_bytes(lines(events))
     policy = {"never_suspend": ["kept"], "limits": {"events_per_session": 2}}
     config = load_config(overrides={"default_policy": policy})
-    labels = {("<b>cut</b>", "s"): Label("s", "<b>cut</b>", False, "", "warmup", "")}
+    label = Label("s", "<b>cut</b>", False, "", "warmup", "")
 
     result = replay(tmp_path / "events.jsonl", config, explain=True)
-    page = Report("x", config, result, labels).html()
+    page = Report("x", config, result, {label.key: label}).html()
 
     told = said(page)
     assert "1 sessions of 1 agents, of 2 sessions that alerted. " in told

@@ -23,9 +23,8 @@ def outcomes(benign, bad):
     for place, (n, is_bad) in enumerate([*((n, False) for n in benign), *((n, True) for n in bad)]):
         one = SessionScore(f"s{place}", f"a{place % 3}", 0, n=float(n), steps=[(0, float(n))])
         sessions.append(one)
-        labels[one.agent, one.session] = Label(
-            one.session, one.agent, is_bad, "x" if is_bad else "", "test", ""
-        )
+        label = Label(one.session, one.agent, is_bad, "x" if is_bad else "", "test", "")
+        labels[label.key] = label
     return outcomes_of(sessions, labels, {})
 
 
@@ -84,7 +83,8 @@ def _halves(first, last):
         one = SessionScore(f"s{place}", f"a{place}", place, n=float(n))
         sessions.append(one)
         bad = place % 4 == 3
-        labels[one.agent, one.session] = Label(one.session, one.agent, bad, "", "test", "")
+        label = Label(one.session, one.agent, bad, "", "test", "")
+        labels[label.key] = label
     return outcomes_of(sessions, labels, {})
 
 

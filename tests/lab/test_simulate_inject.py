@@ -107,6 +107,34 @@ def test_labels_of_attacked_sessions_replace_the_given_ones(
             assert label["first_bad_event"] in sessions[label["session"]]
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["of tenants", "of whatever tenant"])
+def test_agents_of_two_tenants_that_have_one_name_stay_two(tmp_path: Path, *, named: bool) -> None:
+    """New labels name the tenant of every session, also where those before named none."""
+    write(
+        simulate(SimulationOptions(agents=8, agents_per_group=4, days=4.0, tenants=2)),
+        tmp_path / "e",
+        tmp_path / "l",
+    )
+    events = [orjson.loads(line) for line in (tmp_path / "e").read_bytes().splitlines()]
+    truth = [orjson.loads(line) for line in (tmp_path / "l").read_bytes().splitlines()]
+    for one in (*events, *truth):
+        one["agent"] = f"agent-{int(one['agent'][-3:]) % 4}"
+    if not named:
+        for one in truth:
+            del one["tenant"]
+
+    lines, labels = injected(tmp_path, *(b"\n".join(map(orjson.dumps, x)) for x in (events, truth)))
+
+    written = [orjson.loads(line) for line in lines]
+    owners = {(one["tenant"], one["agent"], one["session"]): one.get("group") for one in events}
+    assert {(one["tenant"], one["agent"], one["session"]) for one in written} == {
+        (one["tenant"], one["agent"], one["session"]) for one in labels
+    }
+    assert {(tenant, agent): group for (tenant, agent, _), group in owners.items()} == {
+        (one["tenant"], one["agent"]): one.get("group") for one in written
+    }
+
+
 def test_sessions_are_entered_in_the_last_two_thirds_without_labels(
     tmp_path: Path, recorded: tuple[bytes, bytes]
 ) -> None:

@@ -79,12 +79,16 @@ def test_events_have_the_native_form(tmp_path: Path) -> None:
 
 
 def test_tenants_and_groups_are_named_where_asked_for(tmp_path: Path) -> None:
-    """A tenant stands in the events when there are several; an ungrouped agent has no group."""
-    events = lines(written(tmp_path, tenants=2, ungrouped_share=0.5, attacks={})[0])
+    """Events and labels name tenants when there are several; an ungrouped agent has no group."""
+    events, labels = map(lines, written(tmp_path, tenants=2, ungrouped_share=0.5, attacks={}))
+    names = "agent", "session", "tenant"
     groups = {event["agent"]: event.get("group") for event in events}
 
     assert {event["tenant"] for event in events} == {"tenant-0", "tenant-1"}
     assert Counter(group is None for group in groups.values()) == {True: 6, False: 6}
+    assert {tuple(map(one.get, names)) for one in labels} == {
+        tuple(map(one.get, names)) for one in events
+    }
 
 
 def test_attacks_leave_normal_behaviour_as_it_is() -> None:

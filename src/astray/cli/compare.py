@@ -95,8 +95,9 @@ def _told(changed: dict[str, Any]) -> str:
     bad = {None: "", True: f", bad: {changed['attack'] or 'unnamed'}", False: ", benign"}
     bits = ", ".join(f"{name} {moved:+.1f}" for name, moved in moved_bits(changed).items())
     scores = f"score {changed['a']['score']:.1f}, then {changed['b']['score']:.1f}"
+    tenant = f" of tenant {changed['tenant']}" if changed["tenant"] else ""
     lines = [
-        f"{changed['session']} of {changed['agent']}{bad[changed['bad']]}",
+        f"{changed['session']} of {changed['agent']}{tenant}{bad[changed['bad']]}",
         f"  {to}; {scores}; bits: {bits or 'as before'}",
     ]
     for letter in "ab":

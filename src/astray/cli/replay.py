@@ -19,8 +19,8 @@ from astray.detectors.models import checked
 from astray.flow.naming import check_sources
 from astray.flow.verdicts import verdict_lines
 from astray.lab.about import sessions_of
-from astray.lab.labels import read_labels
-from astray.lab.replay import FALSE_RATES, Labels
+from astray.lab.labels import Labels, read_labels
+from astray.lab.replay import FALSE_RATES
 from astray.lab.replay import replay as replayed
 
 _SHARES = ("recall_at", "prevented_at")

@@ -13,9 +13,9 @@ from astray.detectors.models import checked
 from astray.errors import ConfigError
 from astray.flow.linesfile import output_problems
 from astray.flow.naming import check_sources
-from astray.lab.labels import labels_beside, read_labels
+from astray.lab.labels import Labels, labels_beside, read_labels
 from astray.lab.outcomes import MILLION
-from astray.lab.replay import Labels, check_sessions, replay
+from astray.lab.replay import check_sessions, replay
 from astray.lab.report import Report
 
 

@@ -11,15 +11,13 @@ import numpy as np
 from astray.config import Config
 from astray.lab.card import measures_at
 from astray.lab.curves import Weights, interval
-from astray.lab.labels import Label
+from astray.lab.labels import Key, Labels, label_of
 from astray.lab.outcomes import MILLION, Outcomes, least_n, outcomes_of
-from astray.lab.replay import Labels, Replay, check_sessions, replay
+from astray.lab.replay import Replay, check_sessions, replay
 from astray.lab.sessions import SessionScore
 
 _EVIDENCE_MAX = 3
 _BITS_MAX = 4
-
-Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -32,14 +30,14 @@ class Side:
 
     @cached_property
     def sessions(self) -> dict[Key, SessionScore]:
-        """The sessions by agent and name."""
-        return {(one.agent, one.session): one for one in self.result.sessions}
+        """The sessions by their keys."""
+        return {one.key: one for one in self.result.sessions}
 
     def told(self, key: Key, budget: float) -> dict[str, Any]:
         """Return how a session stands on this side, and why."""
         session, why = self.sessions[key], self.result.explanations
-        bits = why.bits(*key) if why else {}
-        evidence = why.evidence(*key) if why else ()
+        bits = why.bits(key) if why else {}
+        evidence = why.evidence(key) if why else ()
         return {
             "reached": session.n >= least_n(budget),
             "score": session.score,
@@ -95,13 +93,14 @@ class Comparison:
         keys.sort(key=lambda key: (-abs(a.sessions[key].score - b.sessions[key].score), key))
         return [
             {
-                "agent": agent,
-                "session": session,
-                **_answer(self.labels, (agent, session)),
-                "a": a.told((agent, session), self.budget),
-                "b": b.told((agent, session), self.budget),
+                "tenant": key[0],
+                "agent": key[1],
+                "session": key[2],
+                **_answer(self.labels, key),
+                "a": a.told(key, self.budget),
+                "b": b.told(key, self.budget),
             }
-            for agent, session in keys
+            for key in keys
         ]
 
     def _metrics(self) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -171,7 +170,7 @@ def moved_bits(changed: dict[str, Any]) -> dict[str, float]:
 
 
 def _answer(labels: Labels | None, key: Key) -> dict[str, Any]:
-    label: Label | None = (labels or {}).get(key)
+    label = label_of(labels or {}, key)
     if label is None:
         return {"bad": None, "attack": None, "phase": None}
     return {"bad": label.bad, "attack": label.attack or None, "phase": label.phase}

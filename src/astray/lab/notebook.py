@@ -16,9 +16,9 @@ from astray.config import Config, load_config
 from astray.errors import SourceError
 from astray.events import Event, Reject, parse_line
 from astray.flow.naming import check_sources, files_in
-from astray.lab.labels import labels_beside, read_labels
+from astray.lab.labels import Labels, label_of, labels_beside, read_labels
 from astray.lab.outcomes import n_in_time
-from astray.lab.replay import Labels, Replay, replay
+from astray.lab.replay import Replay, replay
 from astray.lab.sessions import LEVELS, SessionScore
 from astray.lab.table import Table
 
@@ -55,8 +55,10 @@ class Recording:
     def answers(self) -> Table:
         """The labels as columns; without labels a table without rows."""
         labels = list((self.labels or {}).values())
-        names = ("agent", "session", "bad", "attack", "phase", "first_bad_event")
-        return Table({name: _column([getattr(one, name) for one in labels]) for name in names})
+        names = ("tenant", "agent", "session", "bad", "attack", "phase", "first_bad_event")
+        columns = {name: [getattr(one, name) for one in labels] for name in names}
+        columns["tenant"] = [tenant or "" for tenant in columns["tenant"]]
+        return Table({name: _column(column) for name, column in columns.items()})
 
 
 def read_recording(*paths: str | Path, labels: str | Path | None = None) -> Recording:
@@ -109,11 +111,11 @@ def _config(config: Config | Mapping[str, Any] | str | Path | None) -> Config:
 
 def _sessions(result: Replay, labels: Labels) -> Table:
     sessions = result.sessions
-    known = [labels.get((one.agent, one.session)) for one in sessions]
+    known = [label_of(labels, one.key) for one in sessions]
     both = list(zip(sessions, known, strict=True))
     columns: dict[str, Any] = {
         name: _column([getattr(session, name) for session in sessions])
-        for name in ("agent", "session", "events", "score", "n", "certified")
+        for name in ("tenant", "agent", "session", "events", "score", "n", "certified")
     }
     columns["start"] = _times(session.start_us for session in sessions)
     columns["end"] = _times(session.end_us for session in sessions)
@@ -132,10 +134,8 @@ def _reasons(result: Replay, sessions: Sequence[SessionScore]) -> dict[str, Any]
     why = result.explanations
     if why is None:
         return {}
-    bits = [why.bits(one.agent, one.session) for one in sessions]
-    told = [
-        (*one.wave, *(e.sentence for e in why.evidence(one.agent, one.session))) for one in sessions
-    ]
+    bits = [why.bits(one.key) for one in sessions]
+    told = [(*one.wave, *(e.sentence for e in why.evidence(one.key))) for one in sessions]
     columns: dict[str, Any] = {
         f"bits_{name}": np.array([one[name] for one in bits], np.float64) for name in why.statistics
     }

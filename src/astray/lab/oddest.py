@@ -13,6 +13,7 @@ from astray.decide.decision import Evidence
 from astray.decide.evidence import evidence_of
 from astray.detectors.telling import names_of
 from astray.events import ANY_TIME_US, Event, parse_line
+from astray.lab.labels import Key
 from astray.lab.sessions import Names
 
 
@@ -38,7 +39,7 @@ class Explanations:
     def __init__(self, names: Names) -> None:
         self._names = names
         self._detectors: tuple[Detector, ...] = ()
-        self._highest: dict[tuple[str, str], _Highest] = {}
+        self._highest: dict[Key, _Highest] = {}
 
     def __call__(self, ranked: Ranked) -> None:
         """Take sessions; called by the dataflow."""
@@ -55,14 +56,14 @@ class Explanations:
                 if ranked.lines[place]:
                     known.line, known.findings = ranked.lines[place], ranked.findings[place]
 
-    def evidence(self, agent: str, session: str) -> tuple[Evidence, ...]:
+    def evidence(self, key: Key) -> tuple[Evidence, ...]:
         """Return the evidence for a session's highest score, the weightiest first."""
-        known = self._highest.get((agent, session))
+        known = self._highest.get(key)
         if known is None:
             return ()
         event = parse_line(known.line, ANY_TIME_US) if known.line else None
         if not isinstance(event, Event):
-            event = Event(ts_us=int(known.row["ts_us"]), agent=agent, action="")
+            event = Event(ts_us=int(known.row["ts_us"]), agent=key[1], action="")
         why = (known.bits, known.findings, event, known.shares, self._detectors)
         return evidence_of(known.row, *why)
 
@@ -71,9 +72,9 @@ class Explanations:
         """The names of all statistics."""
         return names_of(self._detectors)
 
-    def bits(self, agent: str, session: str) -> dict[str, float]:
+    def bits(self, key: Key) -> dict[str, float]:
         """Return what each statistic of a session said at its highest score, in bits."""
-        known = self._highest.get((agent, session))
+        known = self._highest.get(key)
         names = self.statistics
         values = [0.0] * len(names) if known is None else known.bits.tolist()
         return dict(zip(names, values, strict=True))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astray.lab.curves import Curve, Ranking, Weights, share
-from astray.lab.labels import Label
+from astray.lab.labels import Label, Labels, label_of
 from astray.lab.metrics import Flags
 from astray.lab.sessions import SessionScore
 
@@ -39,6 +39,7 @@ class Outcomes:
     """
 
     name: NDArray[np.str_]
+    tenant: NDArray[np.str_]
     agent_name: NDArray[np.str_]
     agent: NDArray[np.int64]
     start_us: NDArray[np.int64]
@@ -53,7 +54,7 @@ class Outcomes:
     def only(self, flags: Flags) -> Self:
         """Return those sessions that are flagged."""
         columns = {field.name: getattr(self, field.name)[flags] for field in fields(self)}
-        columns["agent"] = _numbers(columns["agent_name"])
+        columns["agent"] = _numbers(columns["tenant"], columns["agent_name"])
         return type(self)(**columns)
 
     def divided(self, held_out: float) -> tuple[Self, Self]:
@@ -102,7 +103,7 @@ class Outcomes:
 
 def outcomes_of(
     sessions: Iterable[SessionScore],
-    labels: Mapping[tuple[str, str], Label],
+    labels: Labels,
     event_us: Mapping[str, int],
     phase: str = "test",
 ) -> Outcomes:
@@ -110,13 +111,15 @@ def outcomes_of(
     known = [
         (session, label)
         for session in sessions
-        if (label := labels.get((session.agent, session.session))) and label.phase == phase
+        if (label := label_of(labels, session.key)) and label.phase == phase
     ]
+    tenant = _texts(session.tenant for session, _ in known)
     agent_name = _texts(session.agent for session, _ in known)
     return Outcomes(
         name=_texts(session.session for session, _ in known),
+        tenant=tenant,
         agent_name=agent_name,
-        agent=_numbers(agent_name),
+        agent=_numbers(tenant, agent_name),
         start_us=np.array([session.start_us for session, _ in known], np.int64),
         n=np.array([session.n for session, _ in known], np.float64),
         n_in_time=np.array([n_in_time(*pair, event_us) for pair in known], np.float64),
@@ -138,6 +141,8 @@ def _texts(texts: Iterable[str]) -> NDArray[Any]:
     return np.array([*texts, None], object)[:-1]
 
 
-def _numbers(names: NDArray[Any]) -> NDArray[np.int64]:
-    places: dict[str, int] = {}
-    return np.array([places.setdefault(name, len(places)) for name in names.tolist()], np.int64)
+def _numbers(tenants: NDArray[Any], names: NDArray[Any]) -> NDArray[np.int64]:
+    """Return numbers of agents: those of two tenants are two, whatever they are called."""
+    places: dict[tuple[str, str], int] = {}
+    agents = zip(tenants.tolist(), names.tolist(), strict=True)
+    return np.array([places.setdefault(agent, len(places)) for agent in agents], np.int64)

@@ -28,7 +28,7 @@ from astray.flow.reading import Reading
 from astray.flow.sinks import Calling, Collector, RejectsFile
 from astray.flow.sources import Sources
 from astray.flow.steps import Context
-from astray.lab.labels import Label
+from astray.lab.labels import Label, Labels, label_of
 from astray.lab.metrics import pr_auc, roc_auc, threshold_at
 from astray.lab.oddest import Explanations
 from astray.lab.sessions import Names, SessionScore, session_scores
@@ -41,7 +41,6 @@ _FATES = {
     "beyond_the_end": Fate.WAITS,
 }
 
-Labels = Mapping[tuple[str, str], Label]
 _Tested = tuple[SessionScore, Label]
 _AtRates = Mapping[float, Sequence[_Tested]]
 
@@ -71,7 +70,7 @@ class Replay:
             "seconds": round(self.seconds, 3),
             "events_per_second": round(self.counters.events / max(self.seconds, 1e-9)),
             "sessions": len(self.sessions),
-            "agents": len({session.agent for session in self.sessions}),
+            "agents": len({(session.tenant, session.agent) for session in self.sessions}),
             "cases": len({decision.case for decision in self.decisions}),
             "suspensions": len({d.case for d in self.decisions if d.suspends}),
             "silences": sum(_begins(notice) for notice in self.notices),
@@ -147,7 +146,7 @@ def replay(
     reading.raise_fault()
     seconds = time.perf_counter() - started
     sessions = session_scores(collector.scored, collector.lines, names)
-    if labels and sessions and not any((one.agent, one.session) in labels for one in sessions):
+    if labels and sessions and not any(label_of(labels, one.key) for one in sessions):
         raise ConfigError([f"none of the {len(labels):,} labels is of a session in {sources[0]}"])
     decisions, notices = list(collector.decisions.values()), list(collector.notices.values())
     fates = None if verdicts is None else _fates(verdicts, counters)
@@ -194,7 +193,7 @@ def quality(
     tested = [
         (session, label)
         for session in sessions
-        if (label := labels.get((session.agent, session.session))) and label.phase == "test"
+        if (label := label_of(labels, session.key)) and label.phase == "test"
     ]
     n = np.array([session.n for session, _ in tested])
     bad = np.array([label.bad for _, label in tested], np.bool_)

@@ -21,10 +21,10 @@ from astray.lab.figures import (
     roc_chart,
     score_chart,
 )
-from astray.lab.labels import Label
+from astray.lab.labels import Key, Label, Labels, label_of
 from astray.lab.outcomes import MILLION, Outcomes, least_n, outcomes_of
 from astray.lab.page import Html, charts, element, page, points, table
-from astray.lab.replay import Labels, Replay
+from astray.lab.replay import Replay
 from astray.lab.sessions import SessionScore
 
 BUDGETS = (100.0, 1_000.0, 10_000.0)
@@ -79,7 +79,7 @@ class Report:
 
     def label(self, session: SessionScore) -> Label | None:
         """Return what is known of a session."""
-        return (self.labels or {}).get((session.agent, session.session))
+        return label_of(self.labels or {}, session.key)
 
     def tested(self, *, bad: bool) -> list[SessionScore]:
         """Return the tested sessions that are bad, or benign."""
@@ -112,13 +112,13 @@ class Report:
     def _suspended(self) -> Iterator[Html]:
         yield element("h2", "What would have been suspended")
         suspended = dict(_suspensions(self.result.decisions))
-        known = {(one.agent, one.session): one for one in self.result.sessions}
+        known = {one.key: one for one in self.result.sessions}
         rows = [
-            (known[agent, session], decision)
-            for (agent, session), decision in sorted(suspended.items(), key=_moment)
-            if (agent, session) in known
+            (known[key], decision)
+            for key, decision in sorted(suspended.items(), key=_moment)
+            if key in known
         ]
-        agents = len({session.agent for session, _ in rows})
+        agents = len({(session.tenant, session.agent) for session, _ in rows})
         alerted = len({decision.case for decision in self.result.decisions})
         yield element(
             "p",
@@ -263,7 +263,7 @@ class Report:
 
     def _evidence(self, session: SessionScore) -> Html:
         why = self.result.explanations
-        found = why.evidence(session.agent, session.session) if why else ()
+        found = why.evidence(session.key) if why else ()
         told = [f"{one.share:.0%}: {one.sentence}" for one in found[:_EVIDENCE_MAX]]
         told[:0] = session.wave
         return points(told or ["nothing about it was unusual"])
@@ -276,29 +276,33 @@ def crossing(session: SessionScore, budget: float) -> tuple[int, int] | None:
     return next(((ts_us, events) for (ts_us, n), events in steps if n >= least), None)
 
 
-def _oddness(session: SessionScore) -> tuple[float, str, str]:
-    return session.n, session.agent, session.session
+def _oddness(session: SessionScore) -> tuple[float, str, str, str]:
+    return session.n, session.agent, session.session, session.tenant
 
 
-def _suspensions(decisions: Sequence[Decision]) -> Iterator[tuple[tuple[str, str], Decision]]:
+def _suspensions(decisions: Sequence[Decision]) -> Iterator[tuple[Key, Decision]]:
     for decision in reversed(decisions):  # the first of a session is the last to be given
         if decision.suspends:
-            yield (decision.agent, decision.session), decision
+            yield _key(decision), decision
 
 
-def _moment(suspended: tuple[tuple[str, str], Decision]) -> tuple[int, tuple[str, str]]:
-    name, decision = suspended
-    return decision.ts_us, name
+def _moment(suspended: tuple[Key, Decision]) -> tuple[int, Key]:
+    key, decision = suspended
+    return decision.ts_us, key
 
 
 def _withheld(
-    decisions: Sequence[Decision], suspended: Mapping[tuple[str, str], Decision]
-) -> dict[tuple[str, str], Withheld]:
+    decisions: Sequence[Decision], suspended: Mapping[Key, Decision]
+) -> dict[Key, Withheld]:
     return {
-        (one.agent, one.session): one.withheld
+        _key(one): one.withheld
         for one in decisions
-        if one.level is Level.WITHHELD and (one.agent, one.session) not in suspended
+        if one.level is Level.WITHHELD and _key(one) not in suspended
     }
+
+
+def _key(decision: Decision) -> Key:
+    return decision.tenant, decision.agent, decision.session
 
 
 def _minutes(session: SessionScore, decision: Decision) -> float:

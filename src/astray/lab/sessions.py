@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from astray.events import ANY_TIME_US, Decoded, Event, clock, parse_line
 from astray.events.ids import stable_ids
+from astray.lab.labels import Key
 
 LEVELS = (40.0, 60.0, 80.0)
 """Scores whose first crossing is noted."""
@@ -39,6 +40,12 @@ class SessionScore:
     together: int = 0
     end_us: int = 0
     events_at: list[int] = field(default_factory=list)
+    tenant: str = ""
+
+    @property
+    def key(self) -> Key:
+        """Return its tenant, its agent and its name: no two sessions have all of them."""
+        return self.tenant, self.agent, self.session
 
     @property
     def wave(self) -> tuple[str, ...]:
@@ -49,7 +56,7 @@ class SessionScore:
 
     def as_json(self) -> bytes:
         """Return the session as one line; of how many a wave was whose score it has, if one was."""
-        names = ["session", "agent", "score", "n", "certified", "events", "crossed"]
+        names = ["session", "agent", "tenant", "score", "n", "certified", "events", "crossed"]
         names += ["together"] if self.together else []
         return orjson.dumps({name: getattr(self, name) for name in names}) + b"\n"
 
@@ -58,7 +65,7 @@ class Names:
     """Learns names of sessions and times of wanted events while a recording is decoded."""
 
     def __init__(self, wanted_events: Collection[str] = ()) -> None:
-        self._names: dict[int, tuple[str, str]] = {}
+        self._names: dict[int, Key] = {}
         events = sorted(wanted_events)
         self._wanted = dict(zip(stable_ids(events).tolist(), events, strict=True))
         self._wanted_ids = np.array(sorted(self._wanted), np.uint64)
@@ -73,17 +80,17 @@ class Names:
             if key not in self._names:
                 event = parse_line(decoded.line(row), ANY_TIME_US)
                 if isinstance(event, Event):
-                    self._names[key] = (event.agent, event.session)
+                    self._names[key] = (event.tenant, event.agent, event.session)
         for row in np.flatnonzero(np.isin(rows["event"], self._wanted_ids)).tolist():
             self.event_us[self._wanted[int(rows["event"][row])]] = int(rows["ts_us"][row])
 
-    def of(self, session: int, agent: int, start_us: int) -> tuple[str, str]:
-        """Return agent and name of a session; without a name it is called by its start."""
+    def of(self, session: int, agent: int, start_us: int) -> Key:
+        """Return the key of a session; without a name it is called by its start."""
         named = self._names.get(session)
-        if named is not None and named[1]:
+        if named is not None and named[-1]:
             return named
-        agent_name = self._names[agent][0]
-        return agent_name, f"{agent_name}@{clock.iso(start_us)}"
+        tenant, agent_name, _ = self._names[agent]
+        return tenant, agent_name, f"{agent_name}@{clock.iso(start_us)}"
 
 
 def session_scores(
@@ -101,10 +108,10 @@ def session_scores(
     )  # fmt: skip
     for place, row in enumerate(zip(*(scored[name].tolist() for name in columns), strict=True)):
         session, agent, start_us, ts_us, events, live, certified, n, score, together = row
-        agent_name, name = names.of(session, agent, start_us)
+        tenant, agent_name, name = names.of(session, agent, start_us)
         known = found.get((agent, name))
         if known is None:
-            known = found[agent, name] = SessionScore(name, agent_name, start_us)
+            known = found[agent, name] = SessionScore(name, agent_name, start_us, tenant=tenant)
         known.start_us = min(known.start_us, start_us)
         known.end_us = max(known.end_us, ts_us)
         if not together:  # a wave's are ranked again, and have been counted
@@ -117,7 +124,7 @@ def session_scores(
                 known.events_at.append(known.events)
             if live and score >= LEVELS[0]:
                 _cross(known, score, lines[place])
-    return sorted(found.values(), key=attrgetter("start_us", "agent", "session"))
+    return sorted(found.values(), key=attrgetter("start_us", "agent", "session", "tenant"))
 
 
 def _cross(session: SessionScore, score: float, line: bytes) -> None:

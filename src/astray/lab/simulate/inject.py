@@ -117,7 +117,7 @@ def _annotate(recording: Recording, labels: Labels, begins_ms: dict[int, int]) -
     """
     normal = []
     for number, session in enumerate(recording.sessions):
-        entry = labels.get((recording.agents[session.agent].name, session.name), {})
+        entry = labels.get(_labelled(recording, session, labels), {})
         early = begins_ms[number] < _last_two_thirds_ms(recording.columns)
         recording.sessions[number] = session._replace(
             phase=entry.get("phase", "warmup" if early else "test"),
@@ -126,6 +126,13 @@ def _annotate(recording: Recording, labels: Labels, begins_ms: dict[int, int]) -
         if not entry.get("label"):
             normal.append(number)
     return normal
+
+
+def _labelled(recording: Recording, session: Session, labels: Labels) -> SessionKey:
+    """Return the key of a session's label, which says nothing of its tenant in older files."""
+    agent = recording.agents[session.agent]
+    key = (agent.tenant, agent.name, session.name)
+    return key if key in labels else (None, *key[1:])
 
 
 def _merged(lines: list[bytes], times_ms: Ints, added: Recording) -> Iterator[bytes]:
@@ -142,10 +149,10 @@ def _relabelled(
     first_bad = first_rows(added.columns["session"], np.flatnonzero(added.columns["bad"]))
     for number in sorted(begins_ms, key=begins_ms.__getitem__):
         session = added.sessions[number]
-        key = (added.agents[session.agent].name, session.name)
-        given = rest.pop(key, None)
+        given = rest.pop(_labelled(added, session, rest), None)
         if session.attack is None and given is not None:
-            yield given
+            tenant = added.agents[session.agent].tenant
+            yield given if tenant is None else given | {"tenant": tenant}
         elif session.name:
             yield label(added, number, first_bad.get(number))
     yield from rest.values()

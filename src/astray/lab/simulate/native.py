@@ -29,7 +29,7 @@ _MAGNITUDES: Final = ((1e17, 1e-6), (1e14, 1e-3), (1e11, 1.0), (0.0, 1e3))
 
 _TS_MAX: Final = 1e19
 
-SessionKey = tuple[str, str]  # agent, session
+SessionKey = tuple[str | None, str, str]  # tenant, agent, session
 
 
 def read_lines(path: Path | str) -> list[bytes]:
@@ -44,13 +44,16 @@ def read_lines(path: Path | str) -> list[bytes]:
 
 
 def read_labels(path: Path | str) -> dict[SessionKey, dict[str, Any]]:
-    """Read labels by agent and session. Raises ConfigError that names the line it cannot read."""
-    labels = {}
+    """Read labels by tenant, agent and session; the tenant is None where they have none.
+
+    Raises ConfigError that names the line it cannot read.
+    """
+    labels: dict[SessionKey, dict[str, Any]] = {}
     for number, line in enumerate(read_lines(path), start=1):
         entry = _json_object(line)
         if entry is None or "session" not in entry or "agent" not in entry:
             raise ConfigError([f"{path}, line {number}: not a label with agent and session"])
-        labels[entry["agent"], entry["session"]] = entry
+        labels[entry.get("tenant") or None, entry["agent"], entry["session"]] = entry
     return labels
 
 
@@ -83,9 +86,9 @@ class Reader:
     sources: Vocabulary[str] = field(default_factory=Vocabulary)
     principals: Vocabulary[str] = field(default_factory=Vocabulary)
     targets: Vocabulary[str] = field(default_factory=Vocabulary)
-    _agent_numbers: dict[str, int] = field(default_factory=dict)
+    _agent_numbers: dict[tuple[str | None, str], int] = field(default_factory=dict)
     _session_numbers: dict[SessionKey, int] = field(default_factory=dict)
-    _unnamed_until_ms: dict[str, int] = field(default_factory=dict)
+    _unnamed_until_ms: dict[tuple[str | None, str], int] = field(default_factory=dict)
 
     def take(self, line: bytes) -> int | None:
         """Take in the event of a line; its time in milliseconds, or None if it is no event."""
@@ -128,24 +131,24 @@ class Reader:
             targets=self.targets,
         )
 
-    def _agent(self, record: dict[str, Any], name: str) -> int:
-        if name not in self._agent_numbers:
-            self._agent_numbers[name] = len(self.agents)
-            group, kind, tenant = (_text(record, key) for key in ("group", "kind", "tenant"))
+    def _agent(self, record: dict[str, Any], name: str, tenant: str | None) -> int:
+        if (tenant, name) not in self._agent_numbers:
+            self._agent_numbers[tenant, name] = len(self.agents)
+            group, kind = (_text(record, key) for key in ("group", "kind"))
             self.agents.append(Agent(name, group, kind, tenant))
-        return self._agent_numbers[name]
+        return self._agent_numbers[tenant, name]
 
     def _session(self, record: dict[str, Any], agent: str, ts_ms: int) -> int:
-        name = _text(record, "session") or ""
+        name, tenant = _text(record, "session") or "", _text(record, "tenant")
+        key = (tenant, agent, name)
         if not name:
-            expired = ts_ms > self._unnamed_until_ms.get(agent, ts_ms)
-            self._unnamed_until_ms[agent] = ts_ms + SESSION_GAP_MS
+            expired = ts_ms > self._unnamed_until_ms.get((tenant, agent), ts_ms)
+            self._unnamed_until_ms[tenant, agent] = ts_ms + SESSION_GAP_MS
             if expired:
-                del self._session_numbers[agent, name]
-        key = (agent, name)
+                del self._session_numbers[key]
         if key not in self._session_numbers:
             self._session_numbers[key] = len(self.sessions)
-            self.sessions.append(Session(name, self._agent(record, agent), "test"))
+            self.sessions.append(Session(name, self._agent(record, agent, tenant), "test"))
         return self._session_numbers[key]
 
 

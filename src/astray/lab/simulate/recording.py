@@ -115,9 +115,11 @@ class Recording:
 def label(recording: Recording, number: int, first_bad: int | None) -> dict[str, Any]:
     """Label session `number`, whose first malicious event stands in row `first_bad`."""
     session = recording.sessions[number]
+    agent = recording.agents[session.agent]
     return {
         "session": session.name,
-        "agent": recording.agents[session.agent].name,
+        "agent": agent.name,
+        **({} if agent.tenant is None else {"tenant": agent.tenant}),
         "label": int(session.attack is not None),
         "attack": session.attack,
         "phase": session.phase,
