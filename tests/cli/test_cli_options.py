@@ -236,6 +236,11 @@ def test_every_command_has_help():
     ]  # fmt: skip
 
 
+def test_help_shows_the_names_of_tables():
+    """What stands in brackets is no markup."""
+    assert b"[source.kafka]" in invoked("run", "--help").stdout
+
+
 def test_the_version_is_the_packages(tmp_path):
     """`--version` says which astray this is."""
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())

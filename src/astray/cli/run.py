@@ -30,7 +30,7 @@ Sources = Annotated[
     typer.Option(
         metavar="SOURCE",
         help="A .jsonl or .jsonl.gz file, a directory of them, - for standard input, or "
-        "kafka://BROKER:PORT/TOPIC; kafka:// alone is what [source.kafka] says. May be given "
+        "kafka://BROKER:PORT/TOPIC; kafka:// alone is what \\[source.kafka] says. May be given "
         "several times.",
     ),
 ]
