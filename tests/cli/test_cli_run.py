@@ -250,6 +250,28 @@ def beyond_their_limit(sessions: int) -> bytes:
     )
 
 
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        pytest.param([], b"", id="all taken"),
+        pytest.param(
+            [503] * 2,
+            b"2 webhooks nobody has taken yet: the next run with this case store goes on\n",
+            id="refused for now",
+        ),
+    ],
+)
+def test_a_run_says_at_its_end_what_nobody_has_taken(answers, told, tmp_path):
+    """A run that ends does not wait for a later try, and does not pass over it in silence."""
+    site = Site(tmp_path, "")
+    site.events.write_bytes(beyond_their_limit(2))
+    with Receiver([SECRET], answers) as receiver:
+        site.config.write_text(_LIMITED.format(url=receiver.url).replace("[0.1]", "[60.0]"))
+        said = site.run().stderr
+
+    assert said.partition(b"rejects: none\n")[2] == told
+
+
 @pytest.mark.slow
 def test_suspensions_wait_for_a_receiver_that_is_down(tmp_path):
     """Of a hundred suspensions while nobody answers none is lost, over restarts, and none twice."""

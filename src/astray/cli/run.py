@@ -11,6 +11,7 @@ import typer
 from astray.cli.common import ConfigFile, StoreUrl, note_problems, prepare, reporting, stoppable
 from astray.cli.screen import Screen
 from astray.config import Config, Threshold, load_config, with_policies
+from astray.decide.wording import counted
 from astray.errors import ConfigError
 from astray.flow.cluster import PROCESSES_MAX, Cluster, cluster_of
 from astray.flow.counters import Counters
@@ -192,3 +193,6 @@ def _last_words(screen: Screen, counters: Counters, elapsed_s: float) -> None:
         f"({rate:,.0f}/s), {counters.sessions:,} sessions ended; decisions: {decided or 'none'}; "
         f"rejects: {rejected or 'none'}"
     )
+    if counters.undelivered:
+        left = counted(counters.undelivered, "webhook", "webhooks")
+        screen.say(f"{left} nobody has taken yet: the next run with this case store goes on")

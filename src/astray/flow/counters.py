@@ -70,7 +70,7 @@ class Counters:
     `latest_us` is the latest event time of the last batch, `newest_us` that of all; `verdicts`
     are those that the case store has told of. `reaching` has the scores at which policies act,
     each with the ended sessions that have reached it. `removed` has the rows that went from the
-    case store, by table.
+    case store, by table, and `undelivered` the webhooks in it that nobody has taken at the end.
     """
 
     events: int = 0
@@ -89,6 +89,7 @@ class Counters:
     reviews: int = 0
     floods: int = 0
     removed: Counter[str] = field(default_factory=Counter)
+    undelivered: int = 0
     snapshots: Snapshots = field(default_factory=Snapshots)
     shards: dict[int, Watched] = field(default_factory=dict)
     deciders: list[Decider] = field(default_factory=list)

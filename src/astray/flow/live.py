@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from astray.decide.decider import Ruling
 from astray.decide.decision import Decision
 from astray.decide.review import Review
 from astray.detectors.models import check_detectors
-from astray.errors import AstrayError, ConfigError
+from astray.errors import AstrayError, ConfigError, StoreError
 from astray.flow.alerting import Alerts
 from astray.flow.cluster import Cluster
 from astray.flow.counters import Counters
@@ -113,7 +113,7 @@ class Live:
                 Alerts(store, _path(config.alerts.file), self.show, kafka.publishing(store))
             )
             stack.enter_context(Retention(store, config.store, alerts, self.counters))
-            dispatcher = stack.enter_context(_dispatching(config, store, endpoints, vitals))
+            dispatcher = stack.enter_context(_dispatching(self, store, endpoints))
             record = _Record(store, WebhookOutbox(endpoints, finding), alerts, dispatcher, self)
             silent_after_s = config.blindness.silent_after_s
             watch = Watch(self.reading.listening, store, silent_after_s, alerts.wake)
@@ -292,12 +292,13 @@ def endpoint_of(webhook: Webhook, config: Config, environment: Mapping[str, str]
 
 @contextmanager
 def _dispatching(
-    config: Config, store: Store, endpoints: Sequence[Endpoint], vitals: Vitals
+    live: Live, store: Store, endpoints: Sequence[Endpoint]
 ) -> Iterator[DispatcherThread | None]:
     """Deliver while the run lasts, and what is due for a bounded time after it."""
     if not endpoints:
         yield None
         return
+    config, vitals = live.config, live.vitals
     policy = RetryPolicy(config.delivery.delays_s, _JITTER)
     with HttpTransport() as transport:
         dispatcher = Dispatcher(store, endpoints, transport, policy, report=undelivered)
@@ -308,6 +309,8 @@ def _dispatching(
             yield thread
         finally:
             thread.stop(config.delivery.flush_s)
+            with suppress(StoreError):  # it says what is wrong with it where it matters
+                live.counters.undelivered = store.counts(time.time()).outbox
 
 
 def _stopping(reading: Reading) -> AbstractContextManager[None]:
