@@ -175,7 +175,7 @@ def test_a_damaged_database_is_refused(tmp_path):
 
 
 def test_a_file_is_no_directory(tmp_path):
-    """A path that is a file, or lies in one, has the system's reason."""
+    """A path that is a file, or lies in one, has the system's reason; trying again is of no use."""
     path = tmp_path / "file"
     path.touch()
 
@@ -183,6 +183,7 @@ def test_a_file_is_no_directory(tmp_path):
         with pytest.raises(RecoveryError) as caught:
             opened(wanted)
         assert str(caught.value) == f"{wanted}: cannot be a recovery directory: {reason}"
+        assert caught.value.lasting
 
 
 def test_two_cannot_have_one_directory(tmp_path):

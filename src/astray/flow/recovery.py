@@ -91,7 +91,8 @@ def open_recovery(
                 engine_directory = Path(nothing)
         except OSError as error:
             reason = f"cannot be a recovery directory: {error.strerror}"
-            raise RecoveryError(f"{directory}: {reason}") from None
+            is_file = isinstance(error, FileExistsError | NotADirectoryError)
+            raise RecoveryError(f"{directory}: {reason}", lasting=is_file) from None
         yield Recovery(RecoveryConfig(engine_directory), files)
 
 
