@@ -87,6 +87,18 @@ def test_bits_are_the_rank_of_each_statistic():
     assert bits[:, :3].tolist() == [[1.0, 0.0, 0.0], [2.0, 2.0, 0.0], [0.0, 0.0, 0.0]]
 
 
+def test_who_has_no_past_takes_no_room():
+    """Thousands of tenants may have agents of one age class: only that one has a table."""
+    nobody = Reference(100_000).size_bytes
+    young, settled = (reference_of(ended_rows([1, 2, 3], age=age)) for age in (0, SETTLED))
+    both = reference_of(np.concatenate([ended_rows([1, 2, 3], age=age) for age in (0, SETTLED)]))
+
+    of_one = young.size_bytes - nobody
+    assert nobody < of_one
+    assert settled.size_bytes - nobody == of_one
+    assert both.size_bytes - nobody == 2 * of_one
+
+
 def test_an_age_class_does_not_see_another():
     """A young agent's session is not ranked among those of settled ones."""
     reference = reference_of(ended_rows([1] * 50))

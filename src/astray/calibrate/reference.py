@@ -21,6 +21,7 @@ The tables stay as they are while an event-time window lasts.
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,15 @@ def _rank_levels(past: Quantised, own: Bits, bits: Bits, counts: NDArray[np.int6
             reaching -= counts[level]
 
 
+@cache
+def _no_bits(columns: int) -> Bits:
+    """Return the table of who has no past, one for all of them; nobody may write to it.
+
+    It is not marked as such: for compiled code a table that cannot be written is another type.
+    """
+    return np.zeros((columns, LEVELS + 1), np.float32)
+
+
 class AgeReference:
     """The reference of one age class; `past` are rows of `ENDED`, the oldest first.
 
@@ -117,9 +127,10 @@ class AgeReference:
         self.past, self.attacks, self.fusion, self.ever = past, attacks, fusion, ever
         levels, folds = np.ascontiguousarray(past["statistic"]), folds_of(past)
         self._columns = np.arange(levels.shape[1])
-        self._bits = np.zeros((levels.shape[1], LEVELS + 1), np.float32)
-        own = np.zeros_like(self._bits)
-        _rank_levels(levels, own, self._bits, np.zeros(LEVELS + 1, np.int64))
+        self._bits = own = _no_bits(levels.shape[1])
+        if len(past):
+            self._bits, own = np.zeros_like(own), np.zeros_like(own)
+            _rank_levels(levels, own, self._bits, np.zeros(LEVELS + 1, np.int64))
         if is_time(ever, fusion.experts):
             bits = self._ranked(levels, own)
             of_attacks = self._ranked(attacks["statistic"], self._bits)
@@ -138,8 +149,8 @@ class AgeReference:
     @property
     def tables(self) -> tuple[NDArray[Any], ...]:
         """All that it remembers."""
-        experts = self.fusion.experts
-        return (self.past, self.attacks, *experts, self._bits, self._fused_past)
+        own = (self._bits, self._fused_past) if len(self.past) else ()
+        return (self.past, self.attacks, *self.fusion.experts, *own)
 
     def _ranked(self, levels: Quantised, table: Bits) -> Bits:
         return table[self._columns, levels]
