@@ -37,7 +37,7 @@ def card(document: Mapping[str, Any]) -> str:
                 ("row", "measured", "interval", "target", ""),
                 (
                     (row["id"], _number(row["value"]), _range(row["interval"]), _target(row),
-                     row["verdict"])
+                     row["verdict"] if _target(row) else "")
                     for row in rows
                 ),
             ),
@@ -140,4 +140,6 @@ def _target(row: Mapping[str, Any]) -> str:
     low, high = row["low"], row["high"]
     if low is not None and high is not None:
         return f"{low:g} to {high:g}"
-    return f">= {low:g}" if low is not None else f"<= {high:g}"
+    if low is not None:
+        return f">= {low:g}"
+    return f"<= {high:g}" if high is not None else ""

@@ -136,7 +136,7 @@ def test_the_card_says_what_was_missed_and_what_is_absent():
         name: {"value": 0.4, "by": "mean"} for name in ("roc_auc", "pr_auc", "recall_at_0.01")
     }
     baselines = {"simulate-11": {"markov": measures}}
-    rows = [row.as_dict() for row in rows_of(sets, baselines)]
+    rows = [row.as_dict() for row in (*rows_of(sets, baselines), Row("only/told", 0.25))]
     results = {
         "rows": rows, "sets": sets, "baselines": baselines, "absent": ["darpa98"],
         "ablations": {"simulate-11": {"without peers": {"pr_auc": 0.25}}},
@@ -149,6 +149,7 @@ def test_the_card_says_what_was_missed_and_what_is_absent():
     assert f"{len(rows)} rows, 4 missed" in text
     assert "with changes that are not in it" in text
     assert "| simulate/six_kinds/recall_at_0.01 | 0.500 | 0.500 to 0.500 | >= 0.92 | MISS |" in text
+    assert "| only/told | 0.250 |  |  |  |" in text
     assert "Not there, so not measured: darpa98." in text
     assert "| without peers | 0.250 |" in text
     assert "| 20 % | 0.100 |" in text
