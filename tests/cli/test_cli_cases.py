@@ -10,8 +10,8 @@ import pytest
 from astray.alerts.ocsf import finding
 from astray.decide.decision import Decision, Level, Mode, Withheld
 from astray.decide.leaving import Left, Why
-from astray.respond import WebhookOutbox
-from astray.store import Store, Terms
+from astray.respond import Endpoint, WebhookOutbox
+from astray.store import DeliveryState, Result, Store, Terms
 from astray.testing import Receiver, make_decision
 from running import (
     SECRET,
@@ -79,6 +79,30 @@ def test_a_case_is_shown_with_all_that_belongs_to_it(tmp_path):
     assert "True Positive by kim\n" in said
     assert " kim: true_positive ver_" in said
     assert said.endswith(" stolen\n")
+
+
+def test_a_case_tells_how_often_a_webhook_was_tried_and_why_it_waits(tmp_path):
+    """Once it says what the last answer was, and before that nothing but that none was tried."""
+    decision = make_decision()
+    idp = Endpoint(name="idp", url="http://127.0.0.1:1/", secrets=(SECRET,))
+    with Store.open(f"sqlite:///{tmp_path}/cases.db") as store:
+        store.record([decision], WebhookOutbox([idp], finding), 1000.0)
+        (due,) = store.due("idp", 1000.0, 10)
+        before = cases(tmp_path, "show", decision.case).stdout.decode()
+        later = Result(
+            due.webhook_id,
+            DeliveryState.PENDING,
+            1001.0,
+            503,
+            "answered 503",
+            next_attempt_s=1002.0,
+        )
+        store.settle([later])
+        after = cases(tmp_path, "show", decision.case).stdout.decode()
+
+    webhook = f"webhook {due.webhook_id} to idp: pending after"
+    assert f"{webhook} 0 attempts\n" in before
+    assert f"{webhook} 1 attempt: answered 503\n" in after
 
 
 def test_a_verdict_goes_from_one_store_to_another(tmp_path):

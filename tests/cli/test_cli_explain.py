@@ -256,3 +256,13 @@ def test_what_a_state_is_taken_to_have_read_is_said(begun, gone_on, tmp_path):
         moved.stderr.decode().replace("\n", " ")
     )
     assert moved.stdout == here.stdout
+
+
+def test_one_event_is_told_of_as_one(tmp_path):
+    """A count has the noun that suits it."""
+    event = Event(ts_us=NOW_US, agent="bot", action="read", session="s", event_id="e")
+    (tmp_path / "events.jsonl").write_bytes(lines([event]))
+
+    said = invoked("explain", "e", "--events", "events.jsonl", cwd=tmp_path).stdout
+
+    assert b", 1 event by then\n" in said

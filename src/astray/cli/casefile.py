@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from astray.decide.wording import counted
 from astray.events.clock import iso
 from astray.store import Case, CaseFile
 
@@ -71,8 +72,9 @@ def _lines(file: CaseFile) -> Iterator[str]:
     for decision in file.decisions:
         yield from _decided(decision)
     for sent in file.deliveries:
-        how = f"{sent.state} after {sent.attempts} attempts"
-        yield f"webhook {sent.webhook_id} to {sent.endpoint}: {how} {sent.last_error}".rstrip()
+        how = f"{sent.state} after {counted(sent.attempts, 'attempt', 'attempts')}"
+        why = f": {sent.last_error}" if sent.last_error else ""
+        yield f"webhook {sent.webhook_id} to {sent.endpoint}: {how}{why}"
     for told in file.verdicts:
         yield f"verdict {told['id']} of {told['ts']}: {_verdict(told)}"
     for act in file.acts:

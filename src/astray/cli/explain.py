@@ -12,6 +12,7 @@ from astray.cli.casefile import output, printable, say
 from astray.cli.common import ConfigFile, note_problems, prepare, reporting
 from astray.cli.screen import Screen
 from astray.config import Config, load_config
+from astray.decide.wording import counted
 from astray.detectors.models import checked
 from astray.errors import ConfigError
 from astray.events import clock
@@ -123,7 +124,8 @@ def _told(found: Explanation) -> list[str]:
     at = f"{event.event_id or 'the event'} ({event.action}, {clock.iso(found.ts_us)})"
     certified = "certified" if found.certified else "not certified"
     standing = _STANDINGS[found.standing].format(at)
-    begun = f"begun {clock.iso(found.start_us)}, {found.events:,} events by then"
+    events = counted(found.events, "event", "events")
+    begun = f"begun {clock.iso(found.start_us)}, {events} by then"
     is_later = found.kind is Kind.EVENT and found.standing is Standing.END
     lines = [
         *([_AT_ITS_END.format(f"{event.event_id or 'the event'} ({event.action})")] * is_later),
