@@ -16,7 +16,7 @@ from astray.cli.common import reporting
 from astray.config import load_config
 from astray.errors import AstrayError, ConfigError, Passing, SourceError, StoreError
 from astray.flow.supervisor import Supervisor
-from running import WAIT_S, astray, complaints, invoked, started, until
+from running import COMMAND, WAIT_S, astray, complaints, invoked, started, until
 
 LINE = b'{"ts":1,"agent":"a","action":"b"}\n'
 HEALTH = load_config().health
@@ -44,6 +44,16 @@ def test_the_exit_code_says_whether_trying_again_is_of_use(error: AstrayError, c
 
     assert ended.value.exit_code == code
     assert capsys.readouterr().err.splitlines()[0] == "astray: a"
+
+
+def test_a_full_disk_under_standard_output_is_said_in_a_sentence():
+    """What is printed and cannot be kept ends a command with 1, and without a trace."""
+    with Path("/dev/full").open("wb") as full:
+        command = [*COMMAND, "config", "show"]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+
+    told = b"astray: what there is to say cannot be written: No space left on device\n"
+    assert (ended.returncode, ended.stderr) == (1, told)
 
 
 def test_a_source_that_breaks_off_ends_a_run_with_1(tmp_path):

@@ -1,5 +1,6 @@
 """What all commands share."""
 
+import errno
 import functools
 import sys
 from collections.abc import Callable
@@ -25,6 +26,9 @@ BROKEN = 1
 REFUSED = 2
 """What was asked for cannot be done before somebody changes something."""
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Where standard output goes there is no room left; whatever else is written says so itself."""
+
 _PROBLEMS_MAX = 20
 """Bad lines of verdicts that are named; further ones are counted."""
 
@@ -45,6 +49,11 @@ def reporting(command: F) -> F:
         except AstrayError as error:
             _complain(error.problems if isinstance(error, ConfigError) else [str(error)])
             raise typer.Exit(REFUSED if error.lasting else BROKEN) from None
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            _complain([f"what there is to say cannot be written: {error.strerror}"])
+            raise typer.Exit(BROKEN) from None
 
     return reported  # type: ignore[return-value]
 
