@@ -366,3 +366,24 @@ def test_a_silence_is_a_sentence():
     assert back.sentence == (
         "job is heard again; nothing was heard of it since 2026-02-01T23:00:00.000Z"
     )
+
+
+def test_who_comes_back_as_it_is_forgotten_keeps_its_name():
+    """What is read at a stroke has later hours in it already when an earlier one forgets."""
+    fleet = Fleet()
+    fleet.live(2, agent("bot"), agent("quarterly", lambda hour: hour == 1))
+    last_us = MONDAY_US + HOUR_US
+    forgets_us = last_us + 2 * BLOCK_US + HOUR_US
+    shown = {forgets_us: "bot", forgets_us + HOUR_US: "quarterly"}
+    for window_us, name in shown.items():
+        fleet.show(window_us, [Event(ts_us=window_us, agent=name, action="read")])
+    fleet.turn(forgets_us + 2 * HOUR_US)
+    meta, arrays = fleet.blindness.dump()
+    again = Blindness(fleet.config)
+    again.load(meta, arrays)
+
+    later_us = forgets_us + 3 * BLOCK_US
+    fleet.show(later_us, [Event(ts_us=later_us, agent="bot", action="read")])
+    fleet.turn(later_us + HOUR_US)  # forgets it again, by its name
+
+    assert len(again) == len(fleet.blindness) + 1

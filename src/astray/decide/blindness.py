@@ -297,9 +297,15 @@ class Blindness:
         if not gone.any():
             return []
         found = self._over(np.flatnonzero(gone), window_us, Over.FORGOTTEN)
-        self._names.drop(self._table["key"][gone].tolist())
+        self._names.drop(set(self._table["key"][gone].tolist()) - self._coming())
         self._have(self._table[~gone])
         return [*found, *self._masses_over(window_us)]
+
+    def _coming(self) -> set[int]:
+        """Return who is in later windows already: known as they came, they keep their names."""
+        return {
+            key for kept in self._seen.values() for seen in kept for key in seen["key"].tolist()
+        }
 
     def dump(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return everything as JSON and arrays."""
@@ -317,8 +323,9 @@ class Blindness:
         """Take what a dump knows; what an astray of another form has learnt begins anew."""
         if meta.get("schema") != _SCHEMA or not self._kinds:
             return
-        self._have(arrays["rhythms"])
         self._names.load(arrays["names"])
+        rhythms = arrays["rhythms"]  # before this version some could be without a name
+        self._have(rhythms[[key in self._names for key in rhythms["key"].tolist()]])
         for place, (window_us, giving) in enumerate(meta["windows"]):
             self._seen[window_us] = [arrays[f"seen{place}"]]
             self._giving[window_us] = set(giving)
