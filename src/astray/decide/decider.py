@@ -28,6 +28,7 @@ from astray.decide.blindness import Blindness
 from astray.decide.decision import Decision
 from astray.decide.drift import Drift
 from astray.decide.floods import Floods, Lost
+from astray.decide.held import Held
 from astray.decide.leaving import Left, left_of
 from astray.decide.limits import lowest_limits, possibly_beyond
 from astray.decide.newcomers import Newcomers, Wave
@@ -125,7 +126,7 @@ class Decider:
         self._sessions_max = config.reference.sessions_max
         self._window_us = 0
         self._shard_window_us = [0] * config.events.shards
-        self._held: list[Records] = []
+        self._held = Held()
         self._references: dict[int, Reference] = {}
         self._used_us: dict[int, int] = {}
 
@@ -142,13 +143,14 @@ class Decider:
                 ruling.reviews.extend(self.floods.tell(records))
                 continue
             self._shard_window_us[records.shard] = records.window_us
-            self._held.append(records)
+            self._held.put(records)
         while True:
             self._rule_window(ruling)
             reached_us = min(self._shard_window_us)
             if reached_us <= self._window_us:
                 return ruling
-            self._window_us = min([reached_us, *(held.window_us for held in self._held)])
+            first_us = self._held.first_us
+            self._window_us = reached_us if first_us is None else min(reached_us, first_us)
             ruling.silences.extend(self.blindness.turn(self._window_us))
             ruling.reviews.extend(self.drift.turn(self._window_us))
             ruling.reviews.extend(self.floods.turn(self._window_us))
@@ -161,17 +163,15 @@ class Decider:
     def _open_sessions(self) -> dict[int, tuple[int, ...]]:
         """Return how many were open as the shards entered the present window, by tenant and age."""
         counts: dict[int, tuple[int, ...]] = {}
-        for held in self._held:
-            if held.window_us == self._window_us:
-                for tenant, by_age in held.open_sessions:
-                    before = counts.get(tenant, (0,) * AGE_CLASSES)
-                    counts[tenant] = tuple(map(add, before, by_age))
+        for held in self._held.of(self._window_us):
+            for tenant, by_age in held.open_sessions:
+                before = counts.get(tenant, (0,) * AGE_CLASSES)
+                counts[tenant] = tuple(map(add, before, by_age))
         return counts
 
     def _rule_window(self, ruling: Ruling) -> None:
         """Rule what belongs to the present window, or to one before it."""
-        due = [held for held in self._held if held.window_us <= self._window_us]
-        self._held = [held for held in self._held if held.window_us > self._window_us]
+        due = self._held.take(self._window_us)
         if due:  # at once: ranking many costs little more than ranking one
             self._rule(Records.together(sorted(due, key=_place)), ruling)
 
@@ -272,7 +272,7 @@ class Decider:
     @property
     def size_bytes(self) -> int:
         """The memory that all it remembers and what waits take; any thread may ask."""
-        held = sum(int(records.rows.nbytes) for records in list(self._held))
+        held = sum(int(records.rows.nbytes) for records in self._held)
         references = list(self._references.values())
         others = self.blindness.size_bytes + self.drift.size_bytes + self.floods.size_bytes
         others += self.newcomers.size_bytes
@@ -334,7 +334,7 @@ class Decider:
                 dumped, config.reference.sessions_max, decider.panel.columns
             )
         for place, held in enumerate(meta["held"]):
-            decider._held.append(Records.load(held, arrays[f"held{place}"]))
+            decider._held.put(Records.load(held, arrays[f"held{place}"]))
         decider.rules.load(meta["open"], meta.get("observed"))  # older dumps have none
         decider.rules.breaker.load(meta["breaker"])
         decider.rules.foreseen.load(meta.get("foreseen", meta["breaker"]))
