@@ -174,7 +174,7 @@ def test_refusals_are_sentences(folder):
     ]
     assert complaints(no_state) == ["astray: astray.toml: cannot be read: Not a directory"]
     assert complaints(no_text) == ["astray: the id is not UTF-8, as those of all events are"]
-    (said,) = complaints(no_export, 1)
+    (said,) = complaints(no_export)
     assert said.startswith("astray: astray.toml: cannot be imported: ")
 
 

@@ -190,7 +190,7 @@ def test_refusals_are_sentences(first, tmp_path):
         f"astray: {tmp_path / 'empty'}: no recovery directory of astray's"
     ]
     assert complaints(taken) == ["astray: events.jsonl: is there already"]
-    (said,) = complaints(not_one, 1)
+    (said,) = complaints(not_one)
     assert said.startswith("astray: events.jsonl: cannot be imported: the recovery state is not")
     assert not (first / "new").exists()
 

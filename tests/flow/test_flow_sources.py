@@ -571,6 +571,8 @@ def test_all_that_is_wrong_with_sources_is_said_at_once(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "notes.txt").write_bytes(b"1\n")
     too_long, inside_file = tmp_path / ("x" * 300), good / "inner.jsonl"
+    empty_packed = tmp_path / "empty.jsonl.gz"
+    empty_packed.write_bytes(gzip.compress(b""))
     names = [
         good,
         empty,
@@ -579,6 +581,7 @@ def test_all_that_is_wrong_with_sources_is_said_at_once(tmp_path):
         fifo,
         too_long,
         inside_file,
+        empty_packed,
     ]
 
     with pytest.raises(ConfigError) as caught:
@@ -592,6 +595,7 @@ def test_all_that_is_wrong_with_sources_is_said_at_once(tmp_path):
         f"{fifo}: neither a file nor a directory; redirect it and read -",
         f"{too_long}: File name too long",
         f"{inside_file}: Not a directory",
+        f"{empty_packed}: the file is empty",
         "nul\0: embedded null byte",
     )
 

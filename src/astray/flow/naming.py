@@ -79,21 +79,21 @@ def _problem(name: str, *, follow: bool) -> str:
         return f"{name}: {getattr(error, 'strerror', error)}"
     if follow and path.suffix == ".gz":
         return f"{name}: a compressed file cannot be followed"
-    if not (follow or status.st_size):
+    if not (follow or head or head is None):
         return f"{name}: the file is empty"
-    other = _other_form(path, head)
+    other = _other_form(path, head or b"")
     return f"{name}: {other}" if other else ""
 
 
-def _head(path: Path) -> bytes:
-    """Return how a file begins; of a damaged one nothing, as whoever reads it will say."""
+def _head(path: Path) -> bytes | None:
+    """Return how a file begins, or None of a damaged one: whoever reads it will say so."""
     with path.open("rb") as file:
         if path.suffix != ".gz":
             return file.read(_HEAD_BYTES)
         try:
             return gzip.GzipFile(fileobj=file).read(_HEAD_BYTES)
         except (OSError, EOFError, zlib.error):
-            return b""
+            return None
 
 
 def _other_form(path: Path, head: bytes) -> str:

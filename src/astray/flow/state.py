@@ -334,7 +334,8 @@ def _reading(file: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, StateError) as error:
-        raise RecoveryError(f"{file}: cannot be imported: {_reason(error)}") from None
+        said = f"{file}: cannot be imported: {_reason(error)}"
+        raise RecoveryError(said, lasting=True) from None
 
 
 @contextmanager
