@@ -55,7 +55,7 @@ from astray.events.ids import stable_id
 RHYTHMS_MAX = 1 << 17
 """Agents and actions of a decider that are watched; beyond them the least known go first."""
 
-NEWCOMERS_MAX = 1 << 17
+NEWCOMERS_MAX = 1 << 15
 """Those that may come up in one window; further ones are looked at when they come again."""
 
 SEEN_MAX = 1 << 16
